@@ -1,0 +1,65 @@
+# Warnings, sanitizers, and the two functions by which every target is made.
+
+add_library(hwnas_options INTERFACE)
+target_include_directories(hwnas_options INTERFACE
+  ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
+target_compile_options(hwnas_options INTERFACE
+  -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-field-initializers
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-restrict>
+  $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
+
+if(HWNAS_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined
+                      -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(HWNAS_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread)
+  add_link_options(-fsanitize=thread)
+elseif(HWNAS_SANITIZE)
+  message(FATAL_ERROR "HWNAS_SANITIZE=${HWNAS_SANITIZE}: expected address, thread or empty")
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+find_program(MOLD_PROGRAM mold)
+if(MOLD_PROGRAM AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# hwnas_library(nas SOURCES a.cc b.cc PUBLIC hwnas::common PRIVATE yaml-cpp)
+# makes target hwnas_nas with alias hwnas::nas. PUBLIC: what its headers expose.
+function(hwnas_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(hwnas_${name} STATIC ${ARG_SOURCES})
+  add_library(hwnas::${name} ALIAS hwnas_${name})
+  target_link_libraries(hwnas_${name}
+    PUBLIC hwnas_options ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+endfunction()
+
+# hwnas_program(hwnas-agent SOURCES main.cc LIBS hwnas::agent)
+function(hwnas_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE hwnas_options ${ARG_LIBS})
+  install(TARGETS ${name} RUNTIME)
+endfunction()
+
+# hwnas_test(nas_pareto_test SOURCES pareto_test.cc LIBS hwnas::nas LABELS quick)
+# LABELS: quick (in-process, seconds; also run under the sanitizers), torch,
+# process (starts the real programs).
+function(hwnas_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE hwnas_options ${ARG_LIBS} GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE HWNAS_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                                             HWNAS_BIN_DIR="${CMAKE_RUNTIME_OUTPUT_DIRECTORY}")
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests/bin)
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS quick)
+  endif()
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+endfunction()

@@ -1,0 +1,35 @@
+// Predicts metrics of a network without training or measuring it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nas/graph/model_graph.h"
+#include "nas/problem.h"
+
+namespace hwnas {
+
+struct Estimate {
+  MetricKey key;
+  double value = 0;
+  // Standard deviation of the error, in the metric's unit. 0 for exact values.
+  double uncertainty = 0;
+};
+
+// Thread-safe once built.
+class Estimator {
+ public:
+  virtual ~Estimator() = default;
+  virtual absl::StatusOr<std::vector<Estimate>> Predict(
+      const ModelGraph& graph) const = 0;
+};
+
+// Exact counts from the graph alone: params_m, flops_m (10^6 multiply-
+// accumulates of convolutions and linear layers), model_size_mb (float32
+// parameters and buffers), peak_activation_mb (largest sum of values alive at
+// once in topological order, batch 1). See estimator/analytic.h.
+std::unique_ptr<Estimator> CreateAnalyticEstimator();
+
+}  // namespace hwnas

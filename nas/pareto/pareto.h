@@ -1,0 +1,38 @@
+// Dominance, sorting, crowding and hypervolume over objective vectors. All
+// objectives are minimised. Free functions over plain vectors; thread-safe.
+#pragma once
+
+#include <vector>
+
+#include "absl/types/span.h"
+
+namespace hwnas {
+
+using Point = std::vector<double>;
+
+// a <= b everywhere and a < b somewhere. Same size; no NaN.
+bool Dominates(absl::Span<const double> a, absl::Span<const double> b);
+
+// Indices of the points that no other point dominates, ascending. Equal points
+// are all kept.
+std::vector<int> NonDominated(absl::Span<const Point> points);
+
+// Fronts of indices, best first: fast non-dominated sorting (Deb et al., 2002).
+std::vector<std::vector<int>> NonDominatedSort(absl::Span<const Point> points);
+
+// Crowding distance (Deb et al., 2002) of each point of one front, in order;
+// infinite at the ends.
+std::vector<double> CrowdingDistance(absl::Span<const Point> front);
+
+// Lebesgue measure of what the points dominate, bounded by `reference`. Points
+// not strictly better than the reference everywhere add nothing. 1-D and 2-D by
+// a sweep, 3-D in O(n log n) (Beume et al., 2009), n-D by WFG (While et al.,
+// 2012).
+double Hypervolume(absl::Span<const Point> points,
+                   absl::Span<const double> reference);
+
+// Hypervolume that each point adds to the others.
+std::vector<double> HypervolumeContributions(
+    absl::Span<const Point> points, absl::Span<const double> reference);
+
+}  // namespace hwnas

@@ -1,0 +1,95 @@
+// A search space: the architectures that a study may propose.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "common/rng.h"
+#include "nas/graph/model_graph.h"
+
+namespace hwnas {
+
+// One choice to make: an option by its index.
+struct Decision {
+  std::string name;                  // "edge_0_1", "stage2.kernel1".
+  std::vector<std::string> options;  // At least one.
+  // The options have an order that a step mutation or a model may use.
+  bool ordered = false;
+};
+
+// A point of a space: the index of the option taken at each decision. Only a
+// value; what it means is up to the space.
+struct Architecture {
+  std::vector<int> choices;
+
+  friend bool operator==(const Architecture&, const Architecture&) = default;
+  friend auto operator<=>(const Architecture&, const Architecture&) = default;
+};
+
+struct DecodeOptions {
+  // Keep operators that the output does not depend on. Benchmarks such as
+  // NAS-Bench-201 count their FLOPs and parameters; nobody should train or
+  // deploy them.
+  bool keep_dead_nodes = false;
+};
+
+// Immutable, hence thread-safe. Architectures passed to any method but Validate
+// must be valid; violating this is a programming error (CHECK).
+class SearchSpace {
+ public:
+  virtual ~SearchSpace() = default;
+
+  // Names the space with all its parameters: equal keys mean the same space.
+  // Part of every digest.
+  virtual std::string key() const = 0;
+
+  virtual absl::Span<const Decision> decisions() const = 0;
+
+  // Right number of choices, each in range, and whatever else the space asks.
+  // INVALID_ARGUMENT names the decision and the value.
+  virtual absl::Status Validate(const Architecture& architecture) const;
+
+  // The same network with every choice that does not matter set to a fixed
+  // value. Strategies propose canonical architectures only.
+  virtual Architecture Canonicalize(const Architecture& architecture) const {
+    return architecture;
+  }
+
+  // Text that is equal for architectures the space knows to compute the same
+  // function (isomorphic cells, unused layers).
+  virtual std::string CanonicalKey(const Architecture& architecture) const = 0;
+
+  // SHA-256 of key() and CanonicalKey(): names the network everywhere.
+  std::string Digest(const Architecture& architecture) const;
+
+  // The space's own notation, for people, and its inverse.
+  virtual std::string ToText(const Architecture& architecture) const = 0;
+  virtual absl::StatusOr<Architecture> FromText(
+      absl::string_view text) const = 0;
+
+  // The network.
+  virtual absl::StatusOr<ModelGraph> Decode(
+      const Architecture& architecture, const DecodeOptions& options) const = 0;
+  absl::StatusOr<ModelGraph> Decode(const Architecture& architecture) const {
+    return Decode(architecture, DecodeOptions{});
+  }
+
+  // Uniform over the choices that matter, canonical.
+  virtual Architecture Sample(Rng& rng) const;
+  // Changes exactly one choice that matters (a network that differs whenever
+  // the space can tell), canonical.
+  virtual Architecture MutateOne(const Architecture& parent, Rng& rng) const;
+  // Each choice from either parent with equal probability, canonical.
+  virtual Architecture Crossover(const Architecture& a, const Architecture& b,
+                                 Rng& rng) const;
+
+  // log10 of the number of points before canonicalisation.
+  double Log10Size() const;
+};
+
+}  // namespace hwnas

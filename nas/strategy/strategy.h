@@ -1,0 +1,91 @@
+// Proposes architectures to evaluate.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "nas/problem.h"
+#include "nas/space/search_space.h"
+
+namespace hwnas {
+
+// An architecture to evaluate.
+struct Proposal {
+  int64_t number = 0;  // Position in the study, from 1.
+  Architecture architecture;
+  std::string digest;
+  // For people: "random", "mutation of 12", "crossover of 3 and 9".
+  std::string origin;
+};
+
+// A proposal that has ended, in the order in which the journal says so.
+struct Observation {
+  Proposal proposal;
+  // evaluation.complete is false if the trial was rejected by a constraint
+  // before all its stages ran (violation > 0), or failed (violation == 0).
+  Evaluation evaluation;
+};
+
+// What Suggest may know beside the observations.
+struct SuggestRequest {
+  // Number of the first proposal wanted; the others follow.
+  int64_t next_number = 1;
+  int count = 1;
+  // Proposed before and not observed yet.
+  absl::Span<const Proposal> pending;
+};
+
+// Not thread-safe: a study owns one strategy. It knows no store, clock or RPC.
+//
+// Suggest is a function of (space, config, seed), the observations so far in
+// order, and the request: a strategy can be dropped at any time and rebuilt
+// from the journal, and the search goes on as if nothing had happened. Its
+// randomness for proposal n comes from Rng(seed, n).
+class Strategy {
+ public:
+  virtual ~Strategy() = default;
+
+  // At most `count` proposals, none of which repeats the digest of an
+  // observation, of a pending proposal or of another in the answer. Fewer, or
+  // none, only if no new architecture was found (the space may be exhausted).
+  // Never blocks.
+  virtual absl::StatusOr<std::vector<Proposal>> Suggest(
+      const SuggestRequest& request) = 0;
+
+  // Each ended trial once, in journal order.
+  virtual absl::Status Observe(absl::Span<const Observation> results) = 0;
+
+  virtual absl::string_view name() const = 0;
+};
+
+struct RandomConfig {};
+// See nas/strategy/ageing_evolution.h.
+struct AgeingEvolutionConfig {
+  int population = 50;
+  int sample_size = 10;
+};
+// See nas/strategy/nsga2.h.
+struct Nsga2Config {
+  int population = 40;
+  double crossover = 0.9;
+  double mutation = 0;  // Per choice; 0 means 1 / choices.
+};
+// What we recommend today: NSGA-II with its defaults.
+struct AutoConfig {};
+
+using StrategyConfig =
+    std::variant<AutoConfig, RandomConfig, AgeingEvolutionConfig, Nsga2Config>;
+
+// `space` must outlive the strategy. INVALID_ARGUMENT names the bad parameter.
+absl::StatusOr<std::unique_ptr<Strategy>> CreateStrategy(
+    const StrategyConfig& config, const SearchSpace* space,
+    const Problem& problem, uint64_t seed);
+
+}  // namespace hwnas

@@ -1,0 +1,72 @@
+// Between the wire and the domain. FromProto checks everything, since the wire
+// is hostile; messages name the field by its path in the message
+// ("spec.objectives[1].device"), which the study-file loader turns into line
+// and column.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "google/protobuf/duration.pb.h"
+#include "google/protobuf/timestamp.pb.h"
+#include "hwnas/v1/measurement.pb.h"
+#include "hwnas/v1/model_graph.pb.h"
+#include "hwnas/v1/study.pb.h"
+#include "hwnas/v1/trial.pb.h"
+#include "nas/graph/model_graph.h"
+#include "nas/problem.h"
+#include "nas/space/space_factory.h"
+#include "nas/strategy/strategy.h"
+
+namespace hwnas {
+
+v1::ModelGraph ToProto(const ModelGraph& graph);
+absl::StatusOr<ModelGraph> FromProto(const v1::ModelGraph& proto);
+
+// `space` gives the notation and the digest.
+v1::Architecture ToProto(const SearchSpace& space,
+                         const Architecture& architecture);
+// Checks against the space.
+absl::StatusOr<Architecture> FromProto(const SearchSpace& space,
+                                       const v1::Architecture& proto);
+
+absl::StatusOr<SpaceConfig> FromProto(const v1::SpaceSpec& proto);
+absl::StatusOr<StrategyConfig> FromProto(const v1::StrategySpec& proto);
+Problem ProblemFromProto(const v1::StudySpec& spec);
+
+google::protobuf::Timestamp ToProto(absl::Time time);
+absl::Time FromProto(const google::protobuf::Timestamp& proto);
+google::protobuf::Duration ToProto(absl::Duration duration);
+absl::Duration FromProto(const google::protobuf::Duration& proto);
+
+// One thing wrong with a specification.
+struct FieldError {
+  std::string path;     // "spec.train.epochs"; "spec" for the whole.
+  std::string message;  // "0 is out of range: expected 1 to 10000".
+};
+
+// Everything that is wrong with a study, not only the first: ranges, unknown
+// metrics (with the nearest known name), missing device classes, contradictory
+// constraints, a space with no point, train settings missing for a trained
+// metric. Empty means valid.
+std::vector<FieldError> ValidateStudySpec(const v1::StudySpec& spec);
+// The same as a Status: INVALID_ARGUMENT with one line for each error.
+absl::Status CheckStudySpec(const v1::StudySpec& spec);
+// 1 to 63 of [a-z0-9-], starting with a letter.
+absl::Status CheckStudyId(absl::string_view study_id);
+
+// The specification with every unset field that has a default filled in: what a
+// study records and what workers and agents receive.
+v1::StudySpec WithDefaults(const v1::StudySpec& spec);
+
+// The stages of a trial that the study's metrics need, in order.
+struct StageKey {
+  v1::StageKind kind;
+  std::string device_class;
+  friend bool operator==(const StageKey&, const StageKey&) = default;
+};
+std::vector<StageKey> StagesOf(const v1::StudySpec& spec);
+
+}  // namespace hwnas

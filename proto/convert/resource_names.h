@@ -1,0 +1,28 @@
+// The only code that makes or parses resource names.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace hwnas {
+
+std::string StudyName(absl::string_view study_id);             // studies/{id}
+std::string TrialName(absl::string_view study_id, int64_t n);  // .../trials/{n}
+std::string DeviceName(absl::string_view executor_id);         // devices/{id}
+std::string WorkerName(absl::string_view executor_id);         // workers/{id}
+std::string AgentName(absl::string_view executor_id);          // agents/{id}
+
+struct TrialId {
+  std::string study_id;
+  int64_t number = 0;
+};
+
+// INVALID_ARGUMENT names what was given and the form expected.
+absl::StatusOr<std::string> ParseStudyName(absl::string_view name);
+absl::StatusOr<TrialId> ParseTrialName(absl::string_view name);
+absl::StatusOr<std::string> ParseDeviceName(absl::string_view name);
+
+}  // namespace hwnas

@@ -1,0 +1,34 @@
+// Files named by their content: trained weights.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace hwnas {
+
+// Thread-safe.
+class ArtifactStore {
+ public:
+  virtual ~ArtifactStore() = default;
+  // Durable when it returns OK. Returns the SHA-256 digest. Repeats are
+  // harmless. RESOURCE_EXHAUSTED if the disk is full or data is too large.
+  virtual absl::StatusOr<std::string> Put(absl::string_view data) = 0;
+  // NOT_FOUND if absent; DATA_LOSS if the contents do not match the digest;
+  // INVALID_ARGUMENT if `digest` is none.
+  virtual absl::StatusOr<std::string> Get(absl::string_view digest) = 0;
+  // OK also if it is not there.
+  virtual absl::Status Delete(absl::string_view digest) = 0;
+  virtual absl::StatusOr<std::vector<std::string>> List() = 0;
+};
+
+// A folder, two levels deep: ab/abcdef...
+absl::StatusOr<std::unique_ptr<ArtifactStore>> OpenFolderArtifactStore(
+    const std::string& folder, int64_t max_artifact_bytes);
+
+}  // namespace hwnas
