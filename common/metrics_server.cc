@@ -1,0 +1,38 @@
+#include "common/metrics_server.h"
+
+#include <exception>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "prometheus/exposer.h"
+
+namespace hwnas {
+
+absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
+    const std::string& address,
+    std::shared_ptr<prometheus::Registry> registry) {
+  try {
+    auto exposer = std::make_unique<prometheus::Exposer>(address, 1);
+    exposer->RegisterCollectable(registry);
+    const int port = exposer->GetListeningPorts().at(0);
+    return absl::WrapUnique(
+        new MetricsServer(std::move(registry), std::move(exposer), port));
+  } catch (const std::exception& error) {
+    return absl::UnavailableError(absl::StrCat(
+        "cannot serve metrics on ", address,
+        ": is the port in use, or the address not of this machine? (",
+        error.what(), ")"));
+  }
+}
+
+MetricsServer::MetricsServer(std::shared_ptr<prometheus::Registry> registry,
+                             std::unique_ptr<prometheus::Exposer> exposer,
+                             int port)
+    : registry_(std::move(registry)),
+      exposer_(std::move(exposer)),
+      port_(port) {}
+
+MetricsServer::~MetricsServer() = default;
+
+}  // namespace hwnas

@@ -1,0 +1,37 @@
+// The /metrics page of a daemon.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "prometheus/registry.h"
+
+namespace prometheus {
+class Exposer;
+}
+
+namespace hwnas {
+
+// Serves a registry in Prometheus' text format until destroyed. Thread-safe.
+class MetricsServer {
+ public:
+  // `address` is "host:port"; port 0 takes a free one. UNAVAILABLE if the port
+  // is in use, with a sentence a person can act on.
+  static absl::StatusOr<std::unique_ptr<MetricsServer>> Start(
+      const std::string& address,
+      std::shared_ptr<prometheus::Registry> registry);
+  ~MetricsServer();
+
+  int port() const { return port_; }
+
+ private:
+  MetricsServer(std::shared_ptr<prometheus::Registry> registry,
+                std::unique_ptr<prometheus::Exposer> exposer, int port);
+
+  const std::shared_ptr<prometheus::Registry> registry_;
+  const std::unique_ptr<prometheus::Exposer> exposer_;
+  const int port_;
+};
+
+}  // namespace hwnas

@@ -1,0 +1,22 @@
+#include "common/metrics_server.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace hwnas {
+namespace {
+
+TEST(MetricsServer, RefusesAPortInUse) {
+  auto registry = std::make_shared<prometheus::Registry>();
+  auto first = MetricsServer::Start("127.0.0.1:0", registry);
+  ASSERT_TRUE(first.ok()) << first.status();
+  ASSERT_GT((*first)->port(), 0);
+  const std::string address = "127.0.0.1:" + std::to_string((*first)->port());
+  const auto second = MetricsServer::Start(address, registry);
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(second.status().message()),
+              ::testing::HasSubstr(address));
+}
+
+}  // namespace
+}  // namespace hwnas
