@@ -17,4 +17,12 @@ inline constexpr size_t kChunkBytes = size_t{1} << 20;
 // Nodes of a received ModelGraph.
 inline constexpr int kMaxGraphNodes = 20000;
 
+// Peers are checked for life by HTTP/2 pings: executors send one after this
+// long without traffic and give the connection up after the time-out. A server
+// must allow it: GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS =
+// kMinPingIntervalMs, or it answers with GOAWAY.
+inline constexpr int kKeepaliveTimeMs = 20'000;
+inline constexpr int kKeepaliveTimeoutMs = 10'000;
+inline constexpr int kMinPingIntervalMs = 10'000;
+
 }  // namespace hwnas

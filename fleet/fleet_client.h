@@ -52,12 +52,21 @@ struct FleetClientOptions {
   // Everything but held_leases and incarnation, which the client fills in.
   v1::Hello hello;
   // Unacknowledged results are kept here across restarts. Created if missing.
+  // Belongs to this process alone.
   std::string spool_dir;
   absl::Duration min_backoff = absl::Milliseconds(100);
   absl::Duration max_backoff = absl::Seconds(15);
   // On Drain(): how long running tasks may go on before they are cancelled and
   // handed back.
   absl::Duration drain_grace = absl::Seconds(0);
+  // When leaving: how long to wait for outstanding acknowledgements. Results
+  // without one stay in the spool for the next start.
+  absl::Duration leave_timeout = absl::Seconds(5);
+  // How long ALREADY_EXISTS is retried before it is final: a controller needs a
+  // moment to notice that an earlier process of the same id is gone.
+  absl::Duration duplicate_grace = absl::Seconds(30);
+  // A session without Welcome for this long is given up and dialled anew.
+  absl::Duration welcome_timeout = absl::Seconds(30);
 };
 
 // Thread-safe.

@@ -1,0 +1,64 @@
+#include "fleet/channel.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/limits.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+#include "grpcpp/support/channel_arguments.h"
+
+namespace hwnas::fleet {
+
+absl::Status CheckControllerAddress(const std::string& address, bool insecure) {
+  const size_t colon = address.rfind(':');
+  int port = 0;
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 1 ||
+      port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("controller address \"", address,
+                     "\" is not understood: expected host:port, for example "
+                     "127.0.0.1:7420"));
+  }
+  absl::string_view host = absl::string_view(address).substr(0, colon);
+  const bool bracketed =
+      absl::ConsumePrefix(&host, "[") && absl::ConsumeSuffix(&host, "]");
+  if (!bracketed && absl::StrContains(host, ':')) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("controller address \"", address,
+                     "\" is not understood: write an IPv6 address in brackets, "
+                     "for example [::1]:7420"));
+  }
+  const bool loopback =
+      host == "localhost" || host == "::1" ||
+      (absl::StartsWith(host, "127.") &&
+       host.find_first_not_of("0123456789.") == absl::string_view::npos);
+  if (!loopback && !insecure) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "controller address \"", address,
+        "\" is beyond this machine and the connection is not encrypted: use a "
+        "tunnel to 127.0.0.1, or give --insecure on a network you trust"));
+  }
+  return absl::OkStatus();
+}
+
+std::shared_ptr<grpc::Channel> DialController(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  arguments.SetMaxSendMessageSize(kMaxMessageBytes);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 5000);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1000);
+  // One process may hold several clients: no sharing of connections, so that
+  // one that is stuck does not hold up another.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(),
+                                   arguments);
+}
+
+}  // namespace hwnas::fleet

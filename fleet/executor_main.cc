@@ -1,0 +1,278 @@
+#include "fleet/executor_main.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <thread>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "common/clock.h"
+#include "common/files.h"
+#include "common/metrics_server.h"
+#include "common/status_macros.h"
+#include "common/version.h"
+#include "fleet/channel.h"
+#include "fleet/host_environment.h"
+#include "prometheus/counter.h"
+#include "prometheus/gauge.h"
+
+namespace hwnas::fleet {
+namespace {
+
+constexpr int kMaxExecutorsPerHost = 256;
+
+std::string StateFolder() {
+  const auto get = [](const char* name) {
+    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
+    return std::string(value == nullptr ? "" : value);
+  };
+  if (std::string dir = get("HWNAS_STATE_DIR"); !dir.empty()) return dir;
+  if (std::string dir = get("XDG_STATE_HOME"); !dir.empty()) {
+    return dir + "/hwnas";
+  }
+  if (std::string dir = get("HOME"); !dir.empty()) {
+    return dir + "/.local/state/hwnas";
+  }
+  std::error_code error;
+  const auto temporary = std::filesystem::temp_directory_path(error);
+  return error ? "/tmp/hwnas" : (temporary / "hwnas").string();
+}
+
+// Who we are, and the proof that no other process on this machine is it: a lock
+// on the spool that the kernel frees when the process dies.
+struct Identity {
+  std::string id;
+  std::string spool_dir;
+  int lock_fd = -1;
+};
+
+// ALREADY_EXISTS if another process holds the spool.
+absl::StatusOr<int> LockSpool(const std::string& spool_dir) {
+  HWNAS_RETURN_IF_ERROR(MakeDirectories(spool_dir));
+  const std::string path = absl::StrCat(spool_dir, "/lock");
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("open ", path));
+  if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    close(fd);
+    if (error == EWOULDBLOCK) {
+      return absl::AlreadyExistsError(
+          absl::StrCat("another process uses the spool ", spool_dir,
+                       ": give each one its own --id and --spool_dir"));
+    }
+    return absl::ErrnoToStatus(error, absl::StrCat("lock ", path));
+  }
+  return fd;
+}
+
+absl::StatusOr<Identity> TakeIdentity(const ExecutorOptions& options,
+                                      const HostEnvironment& host) {
+  if (!options.id.empty()) {
+    if (!IsExecutorId(options.id)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("id \"", options.id,
+                       "\" is not allowed: expected 1 to 63 of a-z, 0-9 and "
+                       "-, for example pi-7"));
+    }
+    Identity identity = {.id = options.id, .spool_dir = options.spool_dir};
+    if (identity.spool_dir.empty()) {
+      identity.spool_dir = absl::StrCat(StateFolder(), "/", identity.id);
+    }
+    HWNAS_ASSIGN_OR_RETURN(identity.lock_fd, LockSpool(identity.spool_dir));
+    return identity;
+  }
+  const std::string base = absl::StrCat(
+      options.kind == v1::AGENT ? "agent-" : "worker-", host.HostLabel());
+  // Ids are claimed in the common state folder also when the spool is
+  // elsewhere.
+  for (int i = 1; i <= kMaxExecutorsPerHost; ++i) {
+    Identity identity = {.id = i == 1 ? base : absl::StrCat(base, "-", i)};
+    identity.spool_dir = absl::StrCat(StateFolder(), "/", identity.id);
+    absl::StatusOr<int> fd = LockSpool(identity.spool_dir);
+    if (absl::IsAlreadyExists(fd.status())) continue;
+    if (!fd.ok()) return fd.status();
+    identity.lock_fd = *fd;
+    if (!options.spool_dir.empty()) {
+      identity.spool_dir = options.spool_dir;
+      // Held until the process ends, like the first.
+      HWNAS_RETURN_IF_ERROR(LockSpool(options.spool_dir).status());
+    }
+    return identity;
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat("all ", kMaxExecutorsPerHost, " default ids ", base,
+                   "-N are taken on this machine: give an --id"));
+}
+
+// Copies the client's counters to the registry; one thread.
+class ClientMetrics {
+ public:
+  ClientMetrics(prometheus::Registry& registry, const std::string& kind)
+      : kind_({{"kind", kind}}),
+        connected_(Gauge(registry, "hwnas_executor_connected",
+                         "1 while the controller has welcomed us.")),
+        running_(Gauge(registry, "hwnas_executor_running_tasks",
+                       "Tasks being worked on.")),
+        spooled_(Gauge(registry, "hwnas_executor_spooled_results",
+                       "Results without acknowledgement.")),
+        finished_(Counter(registry, "hwnas_executor_tasks_finished_total",
+                          "Tasks that succeeded.")),
+        failed_(Counter(registry, "hwnas_executor_tasks_failed_total",
+                        "Tasks that failed.")),
+        reconnects_(Counter(registry, "hwnas_executor_reconnects_total",
+                            "Sessions after the first.")) {}
+
+  void Update(const FleetClient::Stats& stats) {
+    connected_.Set(stats.connected ? 1 : 0);
+    running_.Set(stats.running_tasks);
+    spooled_.Set(static_cast<double>(stats.spooled_results));
+    const auto raise = [](prometheus::Counter& counter, int64_t total) {
+      counter.Increment(static_cast<double>(total) - counter.Value());
+    };
+    raise(finished_, stats.finished_tasks);
+    raise(failed_, stats.failed_tasks);
+    raise(reconnects_, stats.reconnects);
+  }
+
+ private:
+  prometheus::Gauge& Gauge(prometheus::Registry& registry, const char* name,
+                           const char* help) {
+    return prometheus::BuildGauge()
+        .Name(name)
+        .Help(help)
+        .Register(registry)
+        .Add(kind_);
+  }
+  prometheus::Counter& Counter(prometheus::Registry& registry, const char* name,
+                               const char* help) {
+    return prometheus::BuildCounter()
+        .Name(name)
+        .Help(help)
+        .Register(registry)
+        .Add(kind_);
+  }
+
+  const prometheus::Labels kind_;
+  prometheus::Gauge &connected_, &running_, &spooled_;
+  prometheus::Counter &finished_, &failed_, &reconnects_;
+};
+
+absl::Status Serve(const ExecutorOptions& options,
+                   const TaskRunnerFactory& create_runner,
+                   const sigset_t& signals) {
+  HWNAS_ASSIGN_OR_RETURN(const std::shared_ptr<Logger> logger,
+                         CreateLogger(options.program, options.log_level));
+  HWNAS_RETURN_IF_ERROR(
+      CheckControllerAddress(options.controller, options.insecure));
+  if (options.slots < 1 || options.slots > 256) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("slots is ", options.slots, ": expected 1 to 256"));
+  }
+  const HostEnvironment host;
+  HWNAS_ASSIGN_OR_RETURN(const Identity identity, TakeIdentity(options, host));
+
+  auto registry = std::make_shared<prometheus::Registry>();
+  std::unique_ptr<MetricsServer> metrics_server;
+  if (!options.metrics.empty()) {
+    HWNAS_ASSIGN_OR_RETURN(metrics_server,
+                           MetricsServer::Start(options.metrics, registry));
+  }
+  ClientMetrics metrics(*registry,
+                        options.kind == v1::AGENT ? "agent" : "worker");
+
+  ExecutorContext context = {.id = identity.id,
+                             .logger = logger,
+                             .registry = registry,
+                             .environment = host.Read()};
+  context.environment.set_threads(options.threads);
+  HWNAS_ASSIGN_OR_RETURN(const std::unique_ptr<TaskRunner> runner,
+                         create_runner(context));
+
+  FleetClientOptions client_options;
+  v1::Hello& hello = client_options.hello;
+  hello.set_kind(options.kind);
+  hello.set_executor_id(identity.id);
+  hello.set_host_id(host.HostId());
+  hello.set_slots(options.slots);
+  hello.mutable_device_classes()->Assign(options.device_classes.begin(),
+                                         options.device_classes.end());
+  hello.mutable_runtimes()->Assign(options.runtimes.begin(),
+                                   options.runtimes.end());
+  hello.mutable_datasets()->Assign(options.datasets.begin(),
+                                   options.datasets.end());
+  hello.mutable_accelerators()->Assign(options.accelerators.begin(),
+                                       options.accelerators.end());
+  *hello.mutable_environment() = context.environment;
+  client_options.spool_dir = identity.spool_dir;
+  client_options.drain_grace = options.drain_grace;
+  FleetClient client(std::move(client_options),
+                     DialController(options.controller), runner.get(),
+                     Clock::Real(), logger);
+  logger->info(
+      "event=started version={} id={} host_id={} controller={} slots={} "
+      "spool={} metrics_port={}",
+      kVersion, identity.id, hello.host_id(), options.controller, options.slots,
+      identity.spool_dir, metrics_server ? metrics_server->port() : 0);
+
+  absl::Status status;
+  std::atomic<bool> done{false};
+  std::thread serving([&] {
+    status = client.Run();
+    done = true;
+    // Wakes the loop below.
+    kill(getpid(), SIGALRM);
+  });
+  bool draining = false;
+  while (!done) {
+    metrics.Update(client.stats());
+    const timespec wait = {.tv_sec = 0, .tv_nsec = 500'000'000};
+    const int signal = sigtimedwait(&signals, nullptr, &wait);
+    if (signal != SIGTERM && signal != SIGINT) continue;
+    if (draining) {
+      logger->warn("event=killed signal={} what=\"second signal\"", signal);
+      _exit(128 + signal);
+    }
+    draining = true;
+    client.Drain();
+  }
+  serving.join();
+  logger->info("event=stopped code={}",
+               absl::StatusCodeToString(status.code()));
+  if (status.ok()) return status;
+  // Not the options' fault.
+  return absl::AbortedError(absl::StrCat("cannot serve ", options.controller,
+                                         " as ", identity.id, ": ",
+                                         status.message()));
+}
+
+}  // namespace
+
+int RunExecutor(const ExecutorOptions& options,
+                const TaskRunnerFactory& create_runner) {
+  signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGALRM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  const absl::Status status = Serve(options, create_runner, signals);
+  if (status.ok()) return 0;
+  std::cerr << options.program << ": " << status.message() << std::endl;
+  return absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)
+             ? 2
+             : 1;
+}
+
+}  // namespace hwnas::fleet
