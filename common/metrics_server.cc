@@ -14,10 +14,12 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
     std::shared_ptr<prometheus::Registry> registry) {
   try {
     auto exposer = std::make_unique<prometheus::Exposer>(address, 1);
+    auto process = std::make_shared<ProcessMetrics>();
     exposer->RegisterCollectable(registry);
+    exposer->RegisterCollectable(process);
     const int port = exposer->GetListeningPorts().at(0);
-    return absl::WrapUnique(
-        new MetricsServer(std::move(registry), std::move(exposer), port));
+    return absl::WrapUnique(new MetricsServer(
+        std::move(registry), std::move(process), std::move(exposer), port));
   } catch (const std::exception& error) {
     return absl::UnavailableError(absl::StrCat(
         "cannot serve metrics on ", address,
@@ -27,9 +29,11 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
 }
 
 MetricsServer::MetricsServer(std::shared_ptr<prometheus::Registry> registry,
+                             std::shared_ptr<ProcessMetrics> process,
                              std::unique_ptr<prometheus::Exposer> exposer,
                              int port)
     : registry_(std::move(registry)),
+      process_(std::move(process)),
       exposer_(std::move(exposer)),
       port_(port) {}
 

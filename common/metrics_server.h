@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "common/process_metrics.h"
 #include "prometheus/registry.h"
 
 namespace prometheus {
@@ -13,7 +14,8 @@ class Exposer;
 
 namespace hwnas {
 
-// Serves a registry in Prometheus' text format until destroyed. Thread-safe.
+// Serves a registry, and the standard process_* metrics, in Prometheus' text
+// format until destroyed. Thread-safe.
 class MetricsServer {
  public:
   // `address` is "host:port"; port 0 takes a free one. UNAVAILABLE if the port
@@ -27,9 +29,12 @@ class MetricsServer {
 
  private:
   MetricsServer(std::shared_ptr<prometheus::Registry> registry,
+                std::shared_ptr<ProcessMetrics> process,
                 std::unique_ptr<prometheus::Exposer> exposer, int port);
 
+  // The exposer keeps weak pointers to both.
   const std::shared_ptr<prometheus::Registry> registry_;
+  const std::shared_ptr<ProcessMetrics> process_;
   const std::unique_ptr<prometheus::Exposer> exposer_;
   const int port_;
 };

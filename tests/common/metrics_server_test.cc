@@ -18,5 +18,16 @@ TEST(MetricsServer, RefusesAPortInUse) {
               ::testing::HasSubstr(address));
 }
 
+TEST(ProcessMetrics, ReportsOurResidentMemory) {
+  double resident_bytes = 0;
+  for (const auto& family : ProcessMetrics().Collect()) {
+    if (family.name == "process_resident_memory_bytes") {
+      resident_bytes = family.metric.at(0).gauge.value;
+    }
+  }
+  EXPECT_GT(resident_bytes, 1e6);
+  EXPECT_LT(resident_bytes, 1e9);
+}
+
 }  // namespace
 }  // namespace hwnas
