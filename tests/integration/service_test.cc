@@ -1,0 +1,151 @@
+// The four programs by hand, as on a cluster: started in any order, driven by
+// the command line.
+
+#include <algorithm>
+
+#include "gmock/gmock.h"
+#include "tests/integration/cluster.h"
+
+namespace hwnas {
+namespace {
+
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using ::testing::Not;
+namespace fs = std::filesystem;
+
+constexpr char kStudy[] = R"(apiVersion: hwnas/v1
+kind: Study
+metadata: {name: by-hand}
+spec:
+  space: {nasbench201: {input: [1, 28, 28], channels: 4, cells: 1, classes: 10}}
+  objectives:
+    - {maximize: accuracy}
+    - {minimize: latency_ms, device: x86_64}
+  constraints:
+    - {metric: params_m, at_most: 0.02}
+  strategy: {nsga2: {population: 6}}
+  train: {dataset: fashion-mnist, epochs: 1, data_fraction: 0.01}
+  measure: {min_time: 0.05s, max_time: 0.2s}
+  budget: {trials: TRIALS}
+  seed: 3
+)";
+
+std::string WriteStudy(const Cluster& cluster, int trials) {
+  std::string text = kStudy;
+  text.replace(text.find("TRIALS"), 6, std::to_string(trials));
+  const std::string path = cluster.dir() + "/study.yaml";
+  EXPECT_TRUE(WriteFileAtomically(path, text).ok());
+  return path;
+}
+
+TEST(Service, RunsAStudyOverTwoWorkersAndTwoAgents) {
+  HWNAS_REQUIRE_FASHION_MNIST();
+  Cluster cluster("service");
+  ASSERT_TRUE(cluster.StartController()) << cluster.LogOf("controller");
+  // The fleet dials in before and after the study exists.
+  cluster.StartAgent("agent-1");
+  cluster.StartWorker("worker-1");
+  const std::string study = WriteStudy(cluster, 8);
+  CommandResult result = cluster.Hwnas({"submit", study});
+  ASSERT_EQ(result.code, 0) << result.output;
+  cluster.StartWorker("worker-2");
+  cluster.StartAgent("agent-2");
+
+  result = cluster.Hwnas({"watch", "by-hand"}, absl::Seconds(120));
+  ASSERT_EQ(result.code, 0) << result.output << cluster.LogOf("controller")
+                            << cluster.LogOf("worker-1");
+
+  result = cluster.Hwnas({"worker", "list", "--output", "json"});
+  ASSERT_EQ(result.code, 0) << result.output;
+  EXPECT_EQ(nlohmann::json::parse(result.output).size(), 2u) << result.output;
+  result = cluster.Hwnas({"device", "list", "--output", "json"});
+  ASSERT_EQ(result.code, 0) << result.output;
+  EXPECT_EQ(nlohmann::json::parse(result.output).size(), 2u) << result.output;
+
+  result = cluster.Hwnas({"trials", "by-hand", "--output", "json"});
+  ASSERT_EQ(result.code, 0) << result.output;
+  EXPECT_EQ(nlohmann::json::parse(result.output).size(), 8u) << result.output;
+  result = cluster.Hwnas({"trials", "by-hand", "--output", "csv"});
+  EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 9)
+      << result.output;
+  result = cluster.Hwnas({"front", "by-hand", "--output", "json"});
+  ASSERT_EQ(result.code, 0) << result.output;
+  EXPECT_FALSE(nlohmann::json::parse(result.output).empty());
+  result = cluster.Hwnas({"front", "by-hand"});
+  EXPECT_THAT(result.output, HasSubstr("accuracy"));
+
+  const std::string onnx = cluster.dir() + "/model.onnx";
+  result = cluster.Hwnas({"export", "by-hand", "--output-file", onnx});
+  ASSERT_EQ(result.code, 0) << result.output;
+  EXPECT_GT(fs::file_size(onnx), 1000u);
+  result = cluster.Hwnas({"profile", onnx, "--device", "x86_64"});
+  EXPECT_EQ(result.code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("latency_ms"));
+
+  // Submitting the very same study again is harmless.
+  result = cluster.Hwnas({"submit", study});
+  EXPECT_EQ(result.code, 0) << result.output;
+}
+
+TEST(Service, CancelsAStudyWithinSeconds) {
+  HWNAS_REQUIRE_FASHION_MNIST();
+  Cluster cluster("cancel");
+  ASSERT_TRUE(cluster.StartController()) << cluster.LogOf("controller");
+  cluster.StartWorker("worker-1");
+  cluster.StartAgent("agent-1");
+  ASSERT_EQ(cluster.Hwnas({"submit", WriteStudy(cluster, 5000)}).code, 0);
+  auto studies = cluster.Studies();
+  auto get = [&] {
+    grpc::ClientContext context;
+    v1::GetStudyRequest request;
+    request.set_name("studies/by-hand");
+    v1::Study study;
+    studies->GetStudy(&context, request, &study);
+    return study;
+  };
+  ASSERT_TRUE(WaitUntil(absl::Seconds(60), [&] {
+    return get().progress().completed_count() > 0;
+  })) << cluster.LogOf("controller");
+  const CommandResult result = cluster.Hwnas({"cancel", "by-hand"});
+  ASSERT_EQ(result.code, 0) << result.output;
+  EXPECT_TRUE(WaitUntil(absl::Seconds(5), [&] {
+    return get().state() == v1::Study::CANCELLED &&
+           get().progress().running_count() == 0;
+  })) << get().ShortDebugString();
+}
+
+TEST(Service, SaysWhatIsWrongInOneSentence) {
+  Cluster cluster("wrong");
+  ASSERT_TRUE(cluster.StartController()) << cluster.LogOf("controller");
+  const std::string log = cluster.dir() + "/second.log";
+  // The port is in use.
+  CommandResult result = RunCommand(
+      {Cluster::Bin("hwnas-controller"), "--store=" + cluster.dir() + "/other",
+       "--listen=" + cluster.address(), "--metrics="},
+      log, absl::Seconds(20));
+  EXPECT_EQ(result.code, 1) << result.output;
+  EXPECT_THAT(result.output, HasSubstr(cluster.address()));
+  // The store is in use.
+  result = RunCommand(
+      {Cluster::Bin("hwnas-controller"), "--store=" + cluster.dir() + "/store",
+       "--listen=127.0.0.1:0", "--metrics="},
+      log, absl::Seconds(20));
+  EXPECT_EQ(result.code, 1) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("store"));
+  // In the clear beyond loopback.
+  result = RunCommand(
+      {Cluster::Bin("hwnas-controller"), "--store=" + cluster.dir() + "/other",
+       "--listen=0.0.0.0:0", "--metrics="},
+      log, absl::Seconds(20));
+  EXPECT_EQ(result.code, 1) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("insecure"));
+  // Nobody there.
+  cluster.Kill("controller", SIGTERM);
+  result = cluster.Hwnas({"front", "by-hand"});
+  EXPECT_NE(result.code, 0);
+  EXPECT_THAT(result.output, HasSubstr(cluster.address()));
+}
+
+}  // namespace
+}  // namespace hwnas
