@@ -76,7 +76,7 @@ struct Problem {
   std::vector<ConstraintSpec> constraints;
 
   // Values that no objective or constraint names are ignored. A non-finite
-  // value counts as missing.
+  // value counts as missing. Of several values of one key the last counts.
   Evaluation Evaluate(absl::Span<const MetricValue> values) const;
 };
 
