@@ -17,11 +17,15 @@ bool Dominates(absl::Span<const double> a, absl::Span<const double> b);
 // are all kept.
 std::vector<int> NonDominated(absl::Span<const Point> points);
 
-// Fronts of indices, best first: fast non-dominated sorting (Deb et al., 2002).
+// Fronts of indices, best first, each ascending: the fronts of fast
+// non-dominated sorting (Deb et al., 2002), found by the efficient
+// non-dominated sort with binary search (ENS-BS; Zhang et al., 2015).
+// O(n log n) for two objectives.
 std::vector<std::vector<int>> NonDominatedSort(absl::Span<const Point> points);
 
 // Crowding distance (Deb et al., 2002) of each point of one front, in order;
-// infinite at the ends.
+// infinite at the ends of each objective. Among equal values the earlier point
+// comes first; an objective on which all points are equal adds nothing.
 std::vector<double> CrowdingDistance(absl::Span<const Point> front);
 
 // Lebesgue measure of what the points dominate, bounded by `reference`. Points
@@ -31,7 +35,14 @@ std::vector<double> CrowdingDistance(absl::Span<const Point> front);
 double Hypervolume(absl::Span<const Point> points,
                    absl::Span<const double> reference);
 
-// Hypervolume that each point adds to the others.
+// Hypervolume that `point` would add to `others`. Linear in their number, plus
+// the hypervolume of those within the box that `point` can add.
+double ExclusiveHypervolume(absl::Span<const double> point,
+                            absl::Span<const Point> others,
+                            absl::Span<const double> reference);
+
+// Hypervolume that each point adds to the others: 0 for a point that has an
+// equal or a better one.
 std::vector<double> HypervolumeContributions(
     absl::Span<const Point> points, absl::Span<const double> reference);
 
