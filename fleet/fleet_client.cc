@@ -445,7 +445,9 @@ void FleetClient::Impl::WriteMessages(Stream& stream,
   stream.WritesDone();
   MutexLock lock(&mutex_);
   const Steady::time_point end = After(absl::Seconds(1));
-  while (!stream_ended_ && Steady::now() < end) WaitUntil(end);
+  while (!stream_ended_ && Steady::now() < end) {
+    changed_.WaitWithTimeout(&mutex_, Until(end));
+  }
   if (!stream_ended_) context.TryCancel();
 }
 
