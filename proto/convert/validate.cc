@@ -1,0 +1,688 @@
+// The rules of study.proto, one function for each message.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "common/rng.h"
+#include "proto/convert/convert.h"
+#include "proto/convert/nearest_name.h"
+
+namespace hwnas {
+namespace {
+
+constexpr int kMaxObjectives = 8;
+constexpr int kMaxConstraints = 32;
+constexpr int kMaxChoices = 64;  // In one list of a space.
+constexpr int kMaxStages = 32;
+constexpr int kMaxImageSide = 16384;
+constexpr int kMaxImageChannels = 65536;
+constexpr int kMaxClasses = 100'000;
+constexpr int kMaxChannels = 65536;
+constexpr size_t kMaxPathBytes = 4096;
+constexpr int64_t kMaxTrials = 10'000'000;
+// Enough for any file written by hand; a hostile one gets no longer answer.
+constexpr size_t kMaxErrors = 100;
+
+// Text from outside, fit for one line of a message.
+std::string Quoted(absl::string_view text) {
+  constexpr size_t kShown = 80;
+  return absl::StrCat("\"", absl::CHexEscape(text.substr(0, kShown)),
+                      text.size() > kShown ? "..." : "", "\"");
+}
+
+// One of `names`, or a message with the nearest.
+std::string UnknownName(absl::string_view what, absl::string_view name,
+                        absl::Span<const absl::string_view> names) {
+  const std::string nearest = NearestName(name, names);
+  return absl::StrCat(
+      "unknown ", what, " ", Quoted(name),
+      nearest.empty()
+          ? absl::StrCat(": expected one of ", absl::StrJoin(names, ", "))
+          : absl::StrCat("; did you mean ", nearest, "?"));
+}
+
+bool OnlyHas(absl::string_view text, absl::string_view extra) {
+  return std::all_of(text.begin(), text.end(), [extra](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+           extra.find(c) != absl::string_view::npos;
+  });
+}
+
+std::string Number(double value) { return absl::StrFormat("%.10g", value); }
+
+// A data set that hwnas reads, and the images that it holds.
+struct DatasetInfo {
+  absl::string_view name;
+  TensorShape image;  // Zeros: whatever the files hold.
+  int classes = 0;
+};
+constexpr DatasetInfo kDatasets[] = {
+    {"fashion-mnist", {1, 28, 28}, 10}, {"mnist", {1, 28, 28}, 10},
+    {"cifar10", {3, 32, 32}, 10},       {"cifar100", {3, 32, 32}, 100},
+    {"folder", {0, 0, 0}, 0},
+};
+
+const DatasetInfo* FindDataset(absl::string_view name) {
+  for (const DatasetInfo& dataset : kDatasets) {
+    if (dataset.name == name) return &dataset;
+  }
+  return nullptr;
+}
+
+// Collects what is wrong.
+class Checker {
+ public:
+  void Add(std::string path, std::string message) {
+    if (errors_.size() < kMaxErrors) {
+      errors_.push_back({std::move(path), std::move(message)});
+    }
+  }
+
+  void Range(std::string path, int64_t value, int64_t low, int64_t high) {
+    if (value >= low && value <= high) return;
+    Add(std::move(path),
+        absl::StrFormat("%d is out of range: expected %d to %d", value, low,
+                        high));
+  }
+
+  // 0 means unset, which is fine.
+  void RangeIfSet(std::string path, int64_t value, int64_t low, int64_t high) {
+    if (value != 0) Range(std::move(path), value, low, high);
+  }
+
+  // `ok` is false for NaN in every caller, since comparisons with it are.
+  void Require(bool ok, std::string path, double value,
+               absl::string_view expected) {
+    if (ok && std::isfinite(value)) return;
+    Add(std::move(path),
+        absl::StrCat(Number(value), " is out of range: expected ", expected));
+  }
+
+  void OneOf(std::string path, absl::string_view what, absl::string_view value,
+             absl::Span<const absl::string_view> names) {
+    if (std::find(names.begin(), names.end(), value) != names.end()) return;
+    Add(std::move(path), UnknownName(what, value, names));
+  }
+
+  // Valid by protobuf's rules, and longer than nothing. True if it is.
+  bool PositiveDuration(std::string path,
+                        const google::protobuf::Duration& proto) {
+    const bool valid = std::abs(int64_t{proto.nanos()}) <= 999'999'999 &&
+                       proto.seconds() <= 315'576'000'000 &&
+                       proto.seconds() >= -315'576'000'000 &&
+                       (proto.seconds() <= 0 || proto.nanos() >= 0) &&
+                       (proto.seconds() >= 0 || proto.nanos() <= 0);
+    if (valid && FromProto(proto) > absl::ZeroDuration()) return true;
+    Add(std::move(path),
+        absl::StrCat(absl::FormatDuration(FromProto(proto)),
+                     " is out of range: expected longer than 0, such as "
+                     "\"90s\" or \"1.5h\""));
+    return false;
+  }
+
+  size_t size() const { return errors_.size(); }
+  std::vector<FieldError> Take() && { return std::move(errors_); }
+
+ private:
+  std::vector<FieldError> errors_;
+};
+
+// Objectives and constraints.
+
+// A metric and its device class. `metric_path` is where the metric's name is.
+void CheckMetric(const v1::StudySpec& spec, const MetricKey& key,
+                 const std::string& metric_path, const std::string& path,
+                 Checker* out) {
+  const std::string& device = key.device_class;
+  const bool device_ok = device.size() <= 63 &&
+                         OnlyHas(device, "_-");  // Empty is looked at below.
+  if (!device_ok) {
+    out->Add(path + ".device",
+             absl::StrCat("device class ", Quoted(device),
+                          " is malformed: expected 1 to 63 of [a-z0-9_-], such "
+                          "as x86_64"));
+  }
+  if (spec.has_external()) {
+    // Whatever the user's evaluator reports.
+    if (key.metric.empty() || key.metric.size() > 64 ||
+        !OnlyHas(key.metric, "_")) {
+      out->Add(metric_path,
+               absl::StrCat("metric ", Quoted(key.metric),
+                            " is malformed: expected 1 to 64 of [a-z0-9_]"));
+    }
+    return;
+  }
+  const MetricInfo* info = FindMetric(key.metric);
+  if (info == nullptr) {
+    std::vector<absl::string_view> names;
+    for (const MetricInfo& metric : KnownMetrics()) {
+      names.push_back(metric.name);
+    }
+    out->Add(metric_path, key.metric.empty()
+                              ? absl::StrCat("is required: expected one of ",
+                                             absl::StrJoin(names, ", "))
+                              : UnknownName("metric", key.metric, names));
+    return;
+  }
+  if (info->per_device && device.empty()) {
+    out->Add(path + ".device",
+             absl::StrCat("is required: ", info->name,
+                          " depends on the device; expected a device class "
+                          "such as x86_64"));
+  }
+  if (!info->per_device && !device.empty()) {
+    out->Add(path + ".device",
+             absl::StrCat(Quoted(device), " is not expected: ", info->name,
+                          " does not depend on a device"));
+  }
+}
+
+void CheckObjectives(const v1::StudySpec& spec, Checker* out) {
+  if (spec.objectives_size() == 0) {
+    out->Add("spec.objectives",
+             "is required: expected 1 to 8 objectives, such as "
+             "[{maximize: accuracy}]");
+  } else if (spec.objectives_size() > kMaxObjectives) {
+    out->Add("spec.objectives",
+             absl::StrCat(spec.objectives_size(),
+                          " objectives are too many: expected 1 to ",
+                          kMaxObjectives));
+  }
+  std::map<MetricKey, int> seen;
+  const int count = std::min(spec.objectives_size(), kMaxObjectives);
+  for (int i = 0; i < count; ++i) {
+    const v1::Objective& objective = spec.objectives(i);
+    const std::string path = absl::StrCat("spec.objectives[", i, "]");
+    MetricKey key;
+    key.device_class = objective.device();
+    std::string metric_path;
+    switch (objective.goal_case()) {
+      case v1::Objective::kMaximize:
+        key.metric = objective.maximize();
+        metric_path = path + ".maximize";
+        break;
+      case v1::Objective::kMinimize:
+        key.metric = objective.minimize();
+        metric_path = path + ".minimize";
+        break;
+      case v1::Objective::GOAL_NOT_SET:
+        out->Add(path,
+                 "has no goal: expected maximize or minimize with the "
+                 "name of a metric");
+        continue;
+    }
+    CheckMetric(spec, key, metric_path, path, out);
+    if (objective.has_reference() && !std::isfinite(objective.reference())) {
+      out->Add(path + ".reference", absl::StrCat(Number(objective.reference()),
+                                                 " is not a finite number"));
+    }
+    const auto [first, added] = seen.emplace(key, i);
+    if (!added) {
+      out->Add(metric_path,
+               absl::StrCat(Quoted(key.ToString()),
+                            " is an objective twice: it is already "
+                            "spec.objectives[",
+                            first->second, "]"));
+    }
+  }
+}
+
+void CheckConstraints(const v1::StudySpec& spec, Checker* out) {
+  if (spec.constraints_size() > kMaxConstraints) {
+    out->Add("spec.constraints",
+             absl::StrCat(spec.constraints_size(),
+                          " constraints are too many: expected at most ",
+                          kMaxConstraints));
+  }
+  std::map<MetricKey, int> seen;
+  const int count = std::min(spec.constraints_size(), kMaxConstraints);
+  for (int i = 0; i < count; ++i) {
+    const v1::Constraint& constraint = spec.constraints(i);
+    const std::string path = absl::StrCat("spec.constraints[", i, "]");
+    const MetricKey key{constraint.metric(), constraint.device()};
+    CheckMetric(spec, key, path + ".metric", path, out);
+    bool finite = true;
+    const auto check_limit = [&](bool given, absl::string_view field,
+                                 double limit) {
+      if (!given || std::isfinite(limit)) return;
+      finite = false;
+      out->Add(absl::StrCat(path, ".", field),
+               absl::StrCat(Number(limit), " is not a finite number"));
+    };
+    check_limit(constraint.has_at_most(), "at_most", constraint.at_most());
+    check_limit(constraint.has_at_least(), "at_least", constraint.at_least());
+    if (!constraint.has_at_most() && !constraint.has_at_least()) {
+      out->Add(path, "has no limit: expected at_most, at_least or both");
+    } else if (finite && constraint.has_at_most() &&
+               constraint.has_at_least() &&
+               constraint.at_least() > constraint.at_most()) {
+      out->Add(path + ".at_least", absl::StrCat(Number(constraint.at_least()),
+                                                " contradicts at_most ",
+                                                Number(constraint.at_most()),
+                                                ": no value satisfies both"));
+    } else if (finite && !spec.has_external() &&
+               FindMetric(key.metric) != nullptr) {
+      // None of our metrics is ever negative, and accuracy is in percent.
+      if (constraint.has_at_most() && constraint.at_most() < 0) {
+        out->Add(path + ".at_most",
+                 absl::StrCat(Number(constraint.at_most()), " can never hold: ",
+                              key.metric, " is not negative"));
+      }
+      if (key.metric == "accuracy" && constraint.has_at_least() &&
+          constraint.at_least() > 100) {
+        out->Add(path + ".at_least",
+                 absl::StrCat(Number(constraint.at_least()),
+                              " can never hold: accuracy is a percentage, 0 "
+                              "to 100"));
+      }
+    }
+    const auto [first, added] = seen.emplace(key, i);
+    if (!added) {
+      out->Add(path + ".metric",
+               absl::StrCat(Quoted(key.ToString()),
+                            " is constrained twice: put both limits in "
+                            "spec.constraints[",
+                            first->second, "]"));
+    }
+  }
+}
+
+// The space.
+
+template <typename List, typename Check>
+void CheckChoices(const std::string& path, const List& choices,
+                  absl::string_view expected, Check is_valid, Checker* out) {
+  if (choices.size() > kMaxChoices) {
+    out->Add(path, absl::StrCat(choices.size(),
+                                " choices are too many: expected at most ",
+                                kMaxChoices));
+    return;
+  }
+  std::set<double> seen;
+  for (int i = 0; i < choices.size(); ++i) {
+    const double value = choices[i];
+    const std::string item = absl::StrCat(path, "[", i, "]");
+    if (!(std::isfinite(value) && is_valid(value))) {
+      out->Add(item, absl::StrCat(Number(value), " is out of range: expected ",
+                                  expected));
+    } else if (!seen.insert(value).second) {
+      out->Add(item, absl::StrCat(Number(value), " is listed twice"));
+    }
+  }
+}
+
+// Returns whether the input's form is right.
+bool CheckInput(const std::string& path,
+                const google::protobuf::RepeatedField<int32_t>& input,
+                Checker* out) {
+  if (input.size() != 3) {
+    out->Add(path, absl::StrCat(
+                       input.empty() ? "is required"
+                                     : absl::StrCat(input.size(), " numbers"),
+                       ": expected channels, height and width of one image, "
+                       "such as [3, 32, 32]"));
+    return false;
+  }
+  const size_t before = out->size();
+  out->Range(path + "[0]", input[0], 1, kMaxImageChannels);
+  out->Range(path + "[1]", input[1], 1, kMaxImageSide);
+  out->Range(path + "[2]", input[2], 1, kMaxImageSide);
+  return out->size() == before;
+}
+
+void CheckNasbench201(const v1::Nasbench201Space& space,
+                      const std::string& path, Checker* out) {
+  out->RangeIfSet(path + ".channels", space.channels(), 1, 256);
+  out->RangeIfSet(path + ".cells", space.cells(), 1, 20);
+}
+
+void CheckMobile(const v1::MobileSpace& space, const std::string& path,
+                 Checker* out) {
+  const auto between = [](double low, double high) {
+    return [low, high](double value) { return value >= low && value <= high; };
+  };
+  CheckChoices(
+      path + ".kernel_choices", space.kernel_choices(), "an odd number, 3 to 9",
+      [](double v) { return v >= 3 && v <= 9 && std::fmod(v, 2) == 1; }, out);
+  CheckChoices(path + ".expansion_choices", space.expansion_choices(),
+               "1 to 10", between(1, 10), out);
+  CheckChoices(path + ".depth_choices", space.depth_choices(), "1 to 8",
+               between(1, 8), out);
+  CheckChoices(
+      path + ".width_choices", space.width_choices(),
+      "a number greater than 0, at most 4",
+      [](double v) { return v > 0 && v <= 4; }, out);
+  CheckChoices(path + ".resolution_choices", space.resolution_choices(),
+               absl::StrCat("1 to ", kMaxImageSide), between(1, kMaxImageSide),
+               out);
+  out->RangeIfSet(path + ".stem_channels", space.stem_channels(), 1,
+                  kMaxChannels);
+  out->RangeIfSet(path + ".stem_stride", space.stem_stride(), 1, 2);
+  out->RangeIfSet(path + ".head_channels", space.head_channels(), 1,
+                  kMaxChannels);
+  if (space.stages_size() > kMaxStages) {
+    out->Add(path + ".stages", absl::StrCat(space.stages_size(),
+                                            " stages are too many: expected at "
+                                            "most ",
+                                            kMaxStages));
+    return;
+  }
+  for (int i = 0; i < space.stages_size(); ++i) {
+    const std::string stage = absl::StrCat(path, ".stages[", i, "]");
+    out->Range(stage + ".channels", space.stages(i).channels(), 1,
+               kMaxChannels);
+    out->RangeIfSet(stage + ".stride", space.stages(i).stride(), 1, 2);
+  }
+}
+
+// The space's images are those of the data set.
+void CheckFitsDataset(const DatasetInfo& dataset, const std::string& path,
+                      const google::protobuf::RepeatedField<int32_t>& input,
+                      int classes, Checker* out) {
+  if (dataset.classes == 0) return;
+  const TensorShape given{input[0], input[1], input[2]};
+  if (given != dataset.image) {
+    out->Add(path + ".input",
+             absl::StrFormat("[%d, %d, %d] does not fit data set %s: expected "
+                             "[%d, %d, %d]",
+                             given.channels, given.height, given.width,
+                             std::string(dataset.name), dataset.image.channels,
+                             dataset.image.height, dataset.image.width));
+  }
+  if (classes != dataset.classes) {
+    out->Add(
+        path + ".classes",
+        absl::StrFormat("%d does not fit data set %s: expected %d", classes,
+                        std::string(dataset.name), dataset.classes));
+  }
+}
+
+// There is such a space, and it has a point that is a network.
+absl::Status TryOnePoint(const v1::SpaceSpec& spec) {
+  absl::StatusOr<SpaceConfig> config = FromProto(spec);
+  if (!config.ok()) return config.status();
+  absl::StatusOr<std::unique_ptr<SearchSpace>> space = CreateSpace(*config);
+  if (!space.ok()) return space.status();
+  Rng rng(0);
+  return (*space)->Decode((*space)->Sample(rng)).status();
+}
+
+void CheckSpace(const v1::StudySpec& spec, Checker* out) {
+  const v1::SpaceSpec& space = spec.space();
+  const size_t before = out->size();
+  std::string path;
+  const google::protobuf::RepeatedField<int32_t>* input = nullptr;
+  int classes = 0;
+  switch (space.kind_case()) {
+    case v1::SpaceSpec::KIND_NOT_SET:
+      out->Add("spec.space",
+               "is required: expected nasbench201 or mobile, such as "
+               "{nasbench201: {input: [1, 28, 28], classes: 10}}");
+      return;
+    case v1::SpaceSpec::kNasbench201:
+      path = "spec.space.nasbench201";
+      CheckNasbench201(space.nasbench201(), path, out);
+      input = &space.nasbench201().input();
+      classes = space.nasbench201().classes();
+      break;
+    case v1::SpaceSpec::kMobile:
+      path = "spec.space.mobile";
+      CheckMobile(space.mobile(), path, out);
+      input = &space.mobile().input();
+      classes = space.mobile().classes();
+      break;
+  }
+  const bool input_ok = CheckInput(path + ".input", *input, out);
+  bool classes_ok = true;
+  if (classes == 0) {
+    out->Add(path + ".classes", "is required: expected 2 to 100000");
+    classes_ok = false;
+  } else if (classes < 2 || classes > kMaxClasses) {
+    out->Range(path + ".classes", classes, 2, kMaxClasses);
+    classes_ok = false;
+  }
+  if (input_ok && classes_ok && spec.has_train() && !spec.has_external()) {
+    if (const DatasetInfo* dataset = FindDataset(spec.train().dataset())) {
+      CheckFitsDataset(*dataset, path, *input, classes, out);
+    }
+  }
+  if (out->size() != before) return;
+  if (absl::Status status = TryOnePoint(space); !status.ok()) {
+    out->Add(path, std::string(status.message()));
+  }
+}
+
+// The rest.
+
+void CheckStrategy(const v1::StrategySpec& strategy, Checker* out) {
+  switch (strategy.kind_case()) {
+    case v1::StrategySpec::KIND_NOT_SET:
+    case v1::StrategySpec::kAuto:
+    case v1::StrategySpec::kRandom:
+      return;
+    case v1::StrategySpec::kAgeingEvolution: {
+      const std::string path = "spec.strategy.ageing_evolution";
+      const v1::AgeingEvolutionStrategy& ageing = strategy.ageing_evolution();
+      const int population = ageing.population() == 0
+                                 ? AgeingEvolutionConfig{}.population
+                                 : ageing.population();
+      const size_t before = out->size();
+      out->Range(path + ".population", population, 2, 10000);
+      const bool population_ok = out->size() == before;
+      if (ageing.sample_size() != 0 && population_ok &&
+          (ageing.sample_size() < 1 || ageing.sample_size() > population)) {
+        out->Add(path + ".sample_size",
+                 absl::StrCat(ageing.sample_size(),
+                              " is out of range: expected 1 to ", population,
+                              ", the population"));
+      }
+      return;
+    }
+    case v1::StrategySpec::kNsga2: {
+      const std::string path = "spec.strategy.nsga2";
+      const v1::Nsga2Strategy& nsga2 = strategy.nsga2();
+      out->RangeIfSet(path + ".population", nsga2.population(), 4, 10000);
+      if (nsga2.has_crossover()) {
+        const double p = nsga2.crossover();
+        out->Require(p >= 0 && p <= 1, path + ".crossover", p,
+                     "a probability, 0 to 1");
+      }
+      if (nsga2.has_mutation()) {
+        const double p = nsga2.mutation();
+        out->Require(p > 0 && p <= 1, path + ".mutation", p,
+                     "a probability greater than 0, at most 1");
+      }
+      return;
+    }
+  }
+}
+
+// The first metric that only training gives; empty if there is none.
+std::string TrainedMetric(const v1::StudySpec& spec) {
+  const Problem problem = ProblemFromProto(spec);
+  std::vector<MetricKey> keys;
+  for (const ObjectiveSpec& o : problem.objectives) keys.push_back(o.key);
+  for (const ConstraintSpec& c : problem.constraints) keys.push_back(c.key);
+  for (const MetricKey& key : keys) {
+    const MetricInfo* info = FindMetric(key.metric);
+    if (info != nullptr && info->source == MetricSource::kTrained) {
+      return key.metric;
+    }
+  }
+  return "";
+}
+
+void CheckTrain(const v1::StudySpec& spec, Checker* out) {
+  const std::string trained = spec.has_external() ? "" : TrainedMetric(spec);
+  if (!spec.has_train()) {
+    if (!trained.empty()) {
+      out->Add("spec.train",
+               absl::StrCat("is required: ", trained,
+                            " comes from training; expected at least "
+                            "{dataset: fashion-mnist}"));
+    }
+    return;
+  }
+  const v1::TrainSpec& train = spec.train();
+  const std::string path = "spec.train";
+  std::vector<absl::string_view> names;
+  for (const DatasetInfo& dataset : kDatasets) names.push_back(dataset.name);
+  if (!train.dataset().empty()) {
+    // An outside evaluator may use any.
+    if (!spec.has_external()) {
+      out->OneOf(path + ".dataset", "data set", train.dataset(), names);
+    }
+  } else if (!trained.empty()) {
+    out->Add(path + ".dataset", absl::StrCat("is required: expected one of ",
+                                             absl::StrJoin(names, ", ")));
+  }
+  if (train.data_dir().size() > kMaxPathBytes ||
+      train.data_dir().find('\0') != std::string::npos) {
+    out->Add(path + ".data_dir", absl::StrCat(Quoted(train.data_dir()),
+                                              " is not a path of at most ",
+                                              kMaxPathBytes, " bytes"));
+  }
+  const int epochs = train.epochs() == 0 ? 12 : train.epochs();
+  out->Range(path + ".epochs", epochs, 1, 10000);
+  out->RangeIfSet(path + ".batch", train.batch(), 1, 65536);
+  if (train.has_data_fraction()) {
+    const double v = train.data_fraction();
+    out->Require(v > 0 && v <= 1, path + ".data_fraction", v,
+                 "greater than 0, at most 1");
+  }
+  if (train.has_validation_fraction()) {
+    const double v = train.validation_fraction();
+    out->Require(v > 0 && v <= 0.9, path + ".validation_fraction", v,
+                 "greater than 0, at most 0.9");
+  }
+  if (train.has_learning_rate()) {
+    const double v = train.learning_rate();
+    out->Require(v > 0, path + ".learning_rate", v, "greater than 0");
+  }
+  if (train.has_momentum()) {
+    const double v = train.momentum();
+    out->Require(v >= 0 && v < 1, path + ".momentum", v, "0 to less than 1");
+  }
+  if (train.has_weight_decay()) {
+    const double v = train.weight_decay();
+    out->Require(v >= 0, path + ".weight_decay", v, "0 or greater");
+  }
+  if (train.has_label_smoothing()) {
+    const double v = train.label_smoothing();
+    out->Require(v >= 0 && v < 1, path + ".label_smoothing", v,
+                 "0 to less than 1");
+  }
+  if (train.has_warmup_epochs()) {
+    const double v = train.warmup_epochs();
+    out->Require(v >= 0 && v <= epochs, path + ".warmup_epochs", v,
+                 absl::StrCat("0 to ", epochs, ", the number of epochs"));
+  }
+  if (train.has_crop_padding()) {
+    out->Range(path + ".crop_padding", train.crop_padding(), 0, 1024);
+  }
+  out->RangeIfSet(path + ".cutout", train.cutout(), 1, kMaxImageSide);
+  out->RangeIfSet(path + ".threads", train.threads(), 1, 1024);
+}
+
+void CheckMeasure(const v1::StudySpec& spec, Checker* out) {
+  if (!spec.has_measure()) return;
+  const v1::MeasureSpec& measure = spec.measure();
+  const std::string path = "spec.measure";
+  if (!measure.runtime().empty()) {
+    out->OneOf(path + ".runtime", "runtime", measure.runtime(),
+               {"onnxruntime", "libtorch"});
+  }
+  out->RangeIfSet(path + ".threads", measure.threads(), 1, 1024);
+  out->RangeIfSet(path + ".batch", measure.batch(), 1, 4096);
+  if (!measure.precision().empty()) {
+    out->OneOf(path + ".precision", "precision", measure.precision(), {"fp32"});
+  }
+  if (measure.has_target_half_width()) {
+    const double v = measure.target_half_width();
+    out->Require(v > 0 && v <= 1, path + ".target_half_width", v,
+                 "greater than 0, at most 1");
+  }
+  bool times_ok = true;
+  if (measure.has_min_time()) {
+    times_ok &= out->PositiveDuration(path + ".min_time", measure.min_time());
+  }
+  if (measure.has_max_time()) {
+    times_ok &= out->PositiveDuration(path + ".max_time", measure.max_time());
+  }
+  if (!times_ok) return;
+  const v1::MeasureSpec filled = WithDefaults(spec).measure();
+  if (spec.has_external()) return;
+  const absl::Duration min_time = FromProto(filled.min_time());
+  const absl::Duration max_time = FromProto(filled.max_time());
+  if (min_time > max_time) {
+    // Blame what was written, not the default.
+    const bool blame_max = !measure.has_min_time();
+    out->Add(
+        path + (blame_max ? ".max_time" : ".min_time"),
+        absl::StrCat(
+            absl::FormatDuration(blame_max ? max_time : min_time),
+            blame_max ? " is less than min_time, " : " is more than max_time, ",
+            absl::FormatDuration(blame_max ? min_time : max_time)));
+  }
+}
+
+void CheckBudget(const v1::StudySpec& spec, Checker* out) {
+  if (spec.budget().trials() == 0) {
+    out->Add("spec.budget.trials",
+             absl::StrCat("is required: expected 1 to ", kMaxTrials));
+  } else {
+    out->Range("spec.budget.trials", spec.budget().trials(), 1, kMaxTrials);
+  }
+  if (spec.budget().has_wall_clock()) {
+    out->PositiveDuration("spec.budget.wall_clock", spec.budget().wall_clock());
+  }
+}
+
+}  // namespace
+
+std::vector<FieldError> ValidateStudySpec(const v1::StudySpec& spec) {
+  Checker out;
+  CheckSpace(spec, &out);
+  CheckObjectives(spec, &out);
+  CheckConstraints(spec, &out);
+  CheckStrategy(spec.strategy(), &out);
+  CheckTrain(spec, &out);
+  CheckMeasure(spec, &out);
+  CheckBudget(spec, &out);
+  if (spec.has_external() && spec.external().has_lease()) {
+    out.PositiveDuration("spec.external.lease", spec.external().lease());
+  }
+  out.RangeIfSet("spec.max_attempts", spec.max_attempts(), 1, 20);
+  out.RangeIfSet("spec.max_parallel_trials", spec.max_parallel_trials(), 1,
+                 10000);
+  return std::move(out).Take();
+}
+
+absl::Status CheckStudySpec(const v1::StudySpec& spec) {
+  const std::vector<FieldError> errors = ValidateStudySpec(spec);
+  if (errors.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrJoin(
+      errors, "\n", [](std::string* out, const FieldError& error) {
+        absl::StrAppend(out, error.path, ": ", error.message);
+      }));
+}
+
+absl::Status CheckStudyId(absl::string_view study_id) {
+  if (!study_id.empty() && study_id.size() <= 63 && study_id[0] >= 'a' &&
+      study_id[0] <= 'z' && OnlyHas(study_id, "-")) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("study id ", Quoted(study_id),
+                   " is malformed: expected 1 to 63 of [a-z0-9-], starting "
+                   "with a letter"));
+}
+
+}  // namespace hwnas
