@@ -6,6 +6,9 @@
 
 #include <cstdint>
 #include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -48,14 +51,25 @@ enum class OpKind {
   kDropout,        // Identity when evaluating.
 };
 
+// "conv2d", "batch_norm"...
 absl::string_view OpKindName(OpKind op);
+
+// Bounds on every graph; see docs/model-graph.md. They keep all counts far from
+// overflow and a hostile graph from exhausting memory.
+inline constexpr int kMaxChannels = 65536;     // Of an image, or a layer's own.
+inline constexpr int kMaxImageSide = 16384;    // Pixels.
+inline constexpr int kMaxWindow = 255;         // Kernel, stride, padding.
+inline constexpr int kMaxNodeNameBytes = 128;  // Of [A-Za-z0-9_.-].
+inline constexpr int64_t kMaxValueElements = int64_t{1} << 26;
+inline constexpr int64_t kMaxParameters = int64_t{1} << 28;  // Of the graph.
 
 // One operator. Fields that an operator does not use keep their defaults.
 struct Node {
   OpKind op = OpKind::kInput;
   // Earlier nodes that it reads.
   std::vector<int> inputs;
-  // Unique in the graph; weights are named after it.
+  // Unique in the graph, 1 to 128 of [A-Za-z0-9_.-]; weights are named after
+  // it.
   std::string name;
   // Shape of its value; set by GraphBuilder.
   TensorShape shape;
@@ -81,10 +95,13 @@ class ModelGraph {
  public:
   ModelGraph() = default;
 
-  // Checks every node and infers all shapes anew (given ones are ignored): the
-  // only way in for a graph from outside. INVALID_ARGUMENT names the node.
+  // Checks every node and infers all shapes anew: the only way in for a graph
+  // from outside. Of the given shapes only the input's is used; fields that an
+  // operator does not use are set to their defaults. INVALID_ARGUMENT names the
+  // node.
   static absl::StatusOr<ModelGraph> Create(std::vector<Node> nodes);
 
+  // Accessors but size() need a graph that was built.
   const std::vector<Node>& nodes() const { return nodes_; }
   const Node& node(int id) const { return nodes_[id]; }
   int size() const { return static_cast<int>(nodes_.size()); }
@@ -95,12 +112,18 @@ class ModelGraph {
 
  private:
   friend class GraphBuilder;
+  friend ModelGraph RemoveDeadNodes(const ModelGraph& graph);
   explicit ModelGraph(std::vector<Node> nodes) : nodes_(std::move(nodes)) {}
 
   std::vector<Node> nodes_;
 };
 
-// The graph without nodes that the output does not depend on.
+// Number of trainable parameters of a node whose shapes are inferred, reading
+// `in_channels` from its first input: weights and biases, batch-norm scale and
+// shift. Batch-norm statistics are not counted.
+int64_t ParameterCount(const Node& node, int in_channels);
+
+// The graph without nodes that the output does not depend on. The input stays.
 ModelGraph RemoveDeadNodes(const ModelGraph& graph);
 
 // Appends nodes and infers their shapes. Errors are kept: after the first, each
@@ -129,7 +152,8 @@ class GraphBuilder {
   };
 
   // Prefix of the names of nodes added from now on: "stage1.cell0." Names are
-  // prefix + operator + running number where no name is given.
+  // prefix + operator + running number ("stage1.cell0.conv2d_3") where no name
+  // is given.
   void SetScope(std::string prefix) { scope_ = std::move(prefix); }
 
   int Input(TensorShape shape);
@@ -158,9 +182,13 @@ class GraphBuilder {
  private:
   friend class ModelGraph;
   int Append(Node node);
+  absl::Status Check(Node& node);
 
   std::string scope_;
   std::vector<Node> nodes_;
+  std::unordered_set<std::string> names_;
+  std::unordered_map<std::string, int> counts_;  // By prefix + operator.
+  int64_t parameters_ = 0;
   absl::Status status_;
 };
 
