@@ -19,3 +19,14 @@ if(HWNAS_BUILD_WORKER)
   # Only to compile against: keeps Torch's global flags out of other targets.
   find_package(Torch REQUIRED)
 endif()
+
+# Optional for tests that compare with it; the agent cannot do without.
+find_package(OnnxRuntime QUIET)
+if(HWNAS_BUILD_AGENT AND NOT OnnxRuntime_FOUND)
+  message(FATAL_ERROR
+    "ONNX Runtime was not found. Run scripts/install-onnxruntime, name an installation with "
+    "-DONNXRUNTIME_ROOT=FOLDER, or leave the agent out with -DHWNAS_BUILD_AGENT=OFF.")
+endif()
+if(OnnxRuntime_FOUND)
+  message(STATUS "Found ONNX Runtime ${OnnxRuntime_VERSION}: ${OnnxRuntime_LIBRARY}")
+endif()
