@@ -1,0 +1,216 @@
+#include "nas/strategy/basic_strategy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace hwnas {
+namespace {
+
+constexpr int kVaryAttempts = 32;
+constexpr int kSampleAttempts = 64;
+constexpr double kEnumerableSize = 100000;
+constexpr int kWalkLength = 20000;
+constexpr int kMaxCount = 1000000;
+
+// Stream of the initial design; proposals have those from 1.
+constexpr uint64_t kDesignStream = 0;
+
+std::vector<Architecture> LatinHypercube(const SearchSpace& space, int count,
+                                         uint64_t seed) {
+  Rng rng(seed, kDesignStream);
+  std::vector<Architecture> design(count);
+  std::vector<int> strata(count);
+  for (const Decision& decision : space.decisions()) {
+    for (int i = 0; i < count; ++i) strata[i] = i;
+    rng.Shuffle(strata);
+    const int options = static_cast<int>(decision.options.size());
+    for (int i = 0; i < count; ++i) {
+      const double position = (strata[i] + rng.Uniform()) / count;
+      design[i].choices.push_back(
+          std::min(static_cast<int>(position * options), options - 1));
+    }
+  }
+  for (Architecture& architecture : design) {
+    if (space.Validate(architecture).ok()) {
+      architecture = space.Canonicalize(architecture);
+    } else {
+      architecture = space.Sample(rng);
+    }
+  }
+  return design;
+}
+
+}  // namespace
+
+BasicStrategy::BasicStrategy(const SearchSpace* space, int objectives,
+                             uint64_t seed, int initial_design)
+    : space_(space),
+      objectives_(objectives),
+      seed_(seed),
+      initial_design_(LatinHypercube(*space, initial_design, seed)),
+      size_(1) {
+  for (const Decision& decision : space->decisions()) {
+    size_ *= static_cast<double>(decision.options.size());
+  }
+}
+
+absl::StatusOr<std::vector<Proposal>> BasicStrategy::Suggest(
+    const SuggestRequest& request) {
+  if (request.count < 0 || request.count > kMaxCount) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("count: ", request.count, ", expected 0 to ", kMaxCount));
+  }
+  if (request.next_number < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "next_number: ", request.next_number, ", expected at least 1"));
+  }
+  std::vector<Proposal> proposals;
+  // Never reallocated: `taken` refers to the digests in it.
+  proposals.reserve(request.count);
+  DigestSet taken;
+  taken.reserve(request.pending.size() + request.count);
+  for (const Proposal& pending : request.pending) taken.insert(pending.digest);
+  const int64_t earlier =
+      observation_count_ + static_cast<int64_t>(request.pending.size());
+  for (int i = 0; i < request.count; ++i) {
+    std::optional<Proposal> proposal =
+        Propose(request.next_number + i, earlier + i, taken);
+    if (!proposal) break;
+    proposals.push_back(*std::move(proposal));
+    taken.insert(proposals.back().digest);
+  }
+  return proposals;
+}
+
+std::optional<Proposal> BasicStrategy::Propose(int64_t number, int64_t earlier,
+                                               const DigestSet& taken) {
+  Rng rng(seed_, static_cast<uint64_t>(number));
+  const auto design_size = static_cast<int64_t>(initial_design_.size());
+  std::string digest;
+  if (earlier < design_size) {
+    if (number <= design_size) {
+      const Architecture& architecture = initial_design_[number - 1];
+      digest = space_->Digest(architecture);
+      if (IsNew(digest, taken)) {
+        return Proposal{number, architecture, std::move(digest),
+                        "initial design"};
+      }
+    }
+  } else if (size_ > 1) {
+    for (int attempt = 0; attempt < kVaryAttempts; ++attempt) {
+      std::optional<Candidate> candidate = Vary(attempt, rng);
+      if (!candidate) break;
+      digest = space_->Digest(candidate->architecture);
+      if (IsNew(digest, taken)) {
+        return Proposal{number, std::move(candidate->architecture),
+                        std::move(digest), std::move(candidate->origin)};
+      }
+    }
+  }
+  for (int attempt = 0; attempt < kSampleAttempts; ++attempt) {
+    Architecture architecture = space_->Sample(rng);
+    digest = space_->Digest(architecture);
+    if (IsNew(digest, taken)) {
+      return Proposal{number, std::move(architecture), std::move(digest),
+                      "random"};
+    }
+  }
+  return ProposeRemaining(number, rng, taken);
+}
+
+std::optional<Proposal> BasicStrategy::ProposeRemaining(
+    int64_t number, Rng& rng, const DigestSet& taken) {
+  if (size_ > kEnumerableSize) {
+    // Exact up to 2^53 points; beyond, any stretch of the space will do.
+    const double bound = std::min(size_, 9007199254740992.0);
+    const uint64_t size = static_cast<uint64_t>(bound);
+    const uint64_t start = rng.Below(size);
+    for (int step = 0; step < kWalkLength; ++step) {
+      std::optional<Architecture> point = PointAt((start + step) % size);
+      if (!point) continue;
+      std::string digest = space_->Digest(*point);
+      if (IsNew(digest, taken)) {
+        return Proposal{number, *std::move(point), std::move(digest), "random"};
+      }
+    }
+    return std::nullopt;
+  }
+
+  if (!remaining_) {
+    remaining_.emplace();
+    absl::flat_hash_set<std::string> known;
+    for (uint64_t i = 0; i < static_cast<uint64_t>(size_); ++i) {
+      std::optional<Architecture> architecture = PointAt(i);
+      if (!architecture) continue;
+      std::string digest = space_->Digest(*architecture);
+      if (!known.insert(digest).second) continue;
+      remaining_->push_back({*std::move(architecture), std::move(digest)});
+    }
+  }
+  remaining_->erase(std::remove_if(remaining_->begin(), remaining_->end(),
+                                   [this](const Point& point) {
+                                     return observed_.contains(point.digest);
+                                   }),
+                    remaining_->end());
+  std::vector<const Point*> left;
+  for (const Point& point : *remaining_) {
+    if (!taken.contains(point.digest)) left.push_back(&point);
+  }
+  if (left.empty()) return std::nullopt;
+  const Point& point = *left[rng.Below(left.size())];
+  return Proposal{number, point.architecture, point.digest, "random"};
+}
+
+std::optional<Architecture> BasicStrategy::PointAt(uint64_t index) const {
+  Architecture point;
+  point.choices.reserve(space_->decisions().size());
+  for (const Decision& decision : space_->decisions()) {
+    const uint64_t options = decision.options.size();
+    point.choices.push_back(static_cast<int>(index % options));
+    index /= options;
+  }
+  if (!space_->Validate(point).ok()) return std::nullopt;
+  return space_->Canonicalize(point);
+}
+
+absl::Status BasicStrategy::Observe(absl::Span<const Observation> results) {
+  for (const Observation& result : results) {
+    const absl::Status valid = space_->Validate(result.proposal.architecture);
+    if (!valid.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "proposal ", result.proposal.number, ": ", valid.message()));
+    }
+    const Evaluation& evaluation = result.evaluation;
+    if (static_cast<int>(evaluation.objectives.size()) != objectives_) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("proposal ", result.proposal.number, ": ",
+                       evaluation.objectives.size(),
+                       " objective values, expected ", objectives_));
+    }
+    for (int k = 0; evaluation.complete && k < objectives_; ++k) {
+      if (!std::isfinite(evaluation.objectives[k])) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("proposal ", result.proposal.number, ": objective ", k,
+                         " is ", evaluation.objectives[k],
+                         " in a complete evaluation, expected a finite value"));
+      }
+    }
+    if (!(evaluation.violation >= 0)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("proposal ", result.proposal.number, ": violation ",
+                       evaluation.violation, ", expected at least 0"));
+    }
+  }
+  for (const Observation& result : results) {
+    observed_.insert(result.proposal.digest);
+    ++observation_count_;
+    Learn(result);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hwnas

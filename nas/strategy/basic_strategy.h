@@ -1,0 +1,91 @@
+// What all strategies here share: they never repeat an architecture, they find
+// what is left of a small space, and they start with a stratified sample.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "common/rng.h"
+#include "nas/strategy/strategy.h"
+
+namespace hwnas {
+
+// Closes the loop around what makes an algorithm particular:
+//
+//   Suggest:  initial design, while there are fewer proposals than that
+//             -> Vary, up to 32 times, until the outcome is new
+//             -> uniform samples, up to 64
+//             -> a uniform choice among all that is left, if the space has at
+//                most 100,000 points; else the first new point in a walk over
+//                20,000 points from a random one
+//   Observe:  Learn, once for each observation
+//
+// so a space of at most 100,000 points is exhausted exactly, and no proposal
+// takes unbounded work. Not thread-safe.
+class BasicStrategy : public Strategy {
+ public:
+  absl::StatusOr<std::vector<Proposal>> Suggest(
+      const SuggestRequest& request) final;
+  absl::Status Observe(absl::Span<const Observation> results) final;
+
+ protected:
+  struct Candidate {
+    Architecture architecture;
+    std::string origin;
+  };
+
+  // The first `initial_design` proposals of a study form a Latin hypercube
+  // sample (McKay et al., 1979) over the decisions, made canonical: each option
+  // of a decision is taken equally often. `space` must outlive this.
+  BasicStrategy(const SearchSpace* space, int objectives, uint64_t seed,
+                int initial_design);
+
+  // A candidate made from what was learnt, which may be an old one: then
+  // it is called again with the next attempt (from 0), and should look further
+  // afield. nullopt: nothing to start from, propose a random one. Must not
+  // change what Suggest answers later.
+  virtual std::optional<Candidate> Vary(int attempt, Rng& rng) = 0;
+
+  // Takes one checked observation in.
+  virtual void Learn(const Observation& observation) = 0;
+
+  const SearchSpace& space() const { return *space_; }
+
+ private:
+  using DigestSet = absl::flat_hash_set<absl::string_view>;
+
+  // One new architecture with its digest; nullopt if none was found.
+  std::optional<Proposal> Propose(int64_t number, int64_t earlier,
+                                  const DigestSet& taken);
+  std::optional<Proposal> ProposeRemaining(int64_t number, Rng& rng,
+                                           const DigestSet& taken);
+  bool IsNew(const std::string& digest, const DigestSet& taken) const {
+    return !observed_.contains(digest) && !taken.contains(digest);
+  }
+  // Point `index` of the space in mixed radix; nullopt if it is not valid.
+  std::optional<Architecture> PointAt(uint64_t index) const;
+
+  struct Point {
+    Architecture architecture;
+    std::string digest;
+  };
+
+  // Constant after construction.
+  const SearchSpace* space_;
+  int objectives_;
+  uint64_t seed_;
+  std::vector<Architecture> initial_design_;
+  double size_;  // Points before canonicalisation.
+
+  // Digests of all observations.
+  absl::flat_hash_set<std::string> observed_;
+  int64_t observation_count_ = 0;
+  // All distinct points of a small space that were not observed when last
+  // looked at, in order of their index. Only saves time.
+  std::optional<std::vector<Point>> remaining_;
+};
+
+}  // namespace hwnas

@@ -1,0 +1,45 @@
+// NSGA-II, steady state.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "nas/pareto/constrained.h"
+#include "nas/strategy/basic_strategy.h"
+
+namespace hwnas {
+
+// NSGA-II (Deb et al., IEEE Transactions on Evolutionary Computation, 2002) in
+// its asynchronous steady-state form (Nebro and Durillo, LION 2009): whenever a
+// trial ends it joins the population, and if that has grown beyond `population`
+// the worst leaves: the most crowded of the last front. Fronts are under
+// constrained domination; failed trials never join. A parent wins a binary
+// tournament by rank, then crowding. A child takes each choice from either of
+// two parents (with probability `crossover`, else it copies one); then each
+// choice mutates with probability `mutation`.
+//
+// Variants, all ours: a child seen before is mutated on, one choice at a time,
+// so that clones become neighbours; the cost of a trial depends on the
+// population, not on the history. Not thread-safe.
+class Nsga2Strategy final : public BasicStrategy {
+ public:
+  // `config` must be valid (CreateStrategy). `space` must outlive this.
+  Nsga2Strategy(const Nsga2Config& config, const SearchSpace* space,
+                int objectives, uint64_t seed);
+
+  absl::string_view name() const override { return "nsga2"; }
+
+ private:
+  std::optional<Candidate> Vary(int attempt, Rng& rng) override;
+  void Learn(const Observation& observation) override;
+
+  int SelectParent(Rng& rng) const;
+  void Rank();
+
+  const Nsga2Config config_;
+  std::vector<Observation> population_;
+  // Of `population_`.
+  RankAndCrowding order_;
+};
+
+}  // namespace hwnas
