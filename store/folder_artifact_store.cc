@@ -1,0 +1,177 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/digest.h"
+#include "common/files.h"
+#include "common/mutex.h"
+#include "common/status_macros.h"
+#include "store/artifact_store.h"
+
+namespace hwnas {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status SyncFolder(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("open ", path));
+  absl::Cleanup close_fd = [fd] { close(fd); };
+  if (fsync(fd) != 0) {
+    return absl::ErrnoToStatus(errno, absl::StrCat("sync ", path));
+  }
+  return absl::OkStatus();
+}
+
+// Limits on the size of files count as a full disk.
+absl::Status AsStoreError(const absl::Status& status) {
+  if (!absl::IsOutOfRange(status) && !absl::IsResourceExhausted(status)) {
+    return status;
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat("artifact store has no space left: ", status.message(),
+                   ": free some on its file system"));
+}
+
+absl::Status CheckDigest(absl::string_view digest) {
+  if (IsSha256Hex(digest)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("artifact digest of ", digest.size(),
+                   " bytes is malformed: expected 64 lower-case hex digits"));
+}
+
+// Thread-safe: files appear by rename, and Puts take turns.
+class FolderArtifactStore final : public ArtifactStore {
+ public:
+  FolderArtifactStore(std::string folder, int64_t max_bytes)
+      : folder_(std::move(folder)), max_bytes_(max_bytes) {}
+
+  absl::StatusOr<std::string> Put(absl::string_view data) override {
+    if (static_cast<int64_t>(data.size()) > max_bytes_) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("artifact of ", data.size(),
+                       " bytes is too large: expected at most ", max_bytes_));
+    }
+    const std::string digest = Sha256Hex(data);
+    const std::string path = PathOf(digest);
+    const std::string parent = fs::path(path).parent_path();
+    MutexLock lock(&put_mutex_);
+    const absl::StatusOr<std::string> present = ReadFile(path, data.size());
+    if (present.ok() && *present == data) {
+      // Whoever put it may have crashed before its name was durable.
+      HWNAS_RETURN_IF_ERROR(SyncFolder(parent));
+      return digest;
+    }
+    // Absent, or damaged and now repaired.
+    if (mkdir(parent.c_str(), 0755) == 0) {
+      if (absl::Status status = SyncFolder(folder_); !status.ok()) {
+        return AsStoreError(status);
+      }
+    } else if (errno != EEXIST) {
+      return AsStoreError(
+          absl::ErrnoToStatus(errno, absl::StrCat("create folder ", parent)));
+    }
+    if (absl::Status status = WriteFileAtomically(path, data); !status.ok()) {
+      return AsStoreError(status);
+    }
+    return digest;
+  }
+
+  absl::StatusOr<std::string> Get(absl::string_view digest) override {
+    HWNAS_RETURN_IF_ERROR(CheckDigest(digest));
+    const std::string path = PathOf(digest);
+    absl::StatusOr<std::string> data = ReadFile(path, max_bytes_);
+    if (absl::IsNotFound(data.status())) {
+      return absl::NotFoundError(absl::StrCat("no artifact ", digest));
+    }
+    HWNAS_RETURN_IF_ERROR(data.status());
+    if (Sha256Hex(*data) != digest) {
+      return absl::DataLossError(
+          absl::StrCat("artifact ", path,
+                       " is damaged: its contents do not match its "
+                       "name; delete it"));
+    }
+    return data;
+  }
+
+  absl::Status Delete(absl::string_view digest) override {
+    HWNAS_RETURN_IF_ERROR(CheckDigest(digest));
+    const std::string path = PathOf(digest);
+    if (unlink(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+    return absl::ErrnoToStatus(errno, absl::StrCat("delete ", path));
+  }
+
+  absl::StatusOr<std::vector<std::string>> List() override {
+    std::vector<std::string> digests;
+    HWNAS_RETURN_IF_ERROR(ForEachFile([&](const fs::path& path) {
+      const std::string name = path.filename();
+      if (IsSha256Hex(name) && PathOf(name) == path) digests.push_back(name);
+    }));
+    std::sort(digests.begin(), digests.end());
+    return digests;
+  }
+
+  // What a crash in the middle of Put left behind.
+  absl::Status RemoveTemporaries() {
+    return ForEachFile([](const fs::path& path) {
+      if (absl::StrContains(path.filename().string(), ".tmp.")) {
+        unlink(path.c_str());
+      }
+    });
+  }
+
+ private:
+  std::string PathOf(absl::string_view digest) const {
+    return absl::StrCat(folder_, "/", digest.substr(0, 2), "/", digest);
+  }
+
+  template <typename Visit>
+  absl::Status ForEachFile(const Visit& visit) const {
+    std::error_code error;
+    for (fs::directory_iterator outer(folder_, error), end;
+         !error && outer != end; outer.increment(error)) {
+      std::error_code ignored;  // A stray file, or a folder just deleted.
+      if (!outer->is_directory(ignored)) continue;
+      for (fs::directory_iterator inner(outer->path(), ignored);
+           !ignored && inner != end; inner.increment(ignored)) {
+        visit(inner->path());
+      }
+    }
+    if (error) {
+      return absl::ErrnoToStatus(error.value(), absl::StrCat("list ", folder_));
+    }
+    return absl::OkStatus();
+  }
+
+  const std::string folder_;
+  const int64_t max_bytes_;
+  Mutex put_mutex_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ArtifactStore>> OpenFolderArtifactStore(
+    const std::string& folder, int64_t max_artifact_bytes) {
+  if (max_artifact_bytes < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("largest artifact of ", max_artifact_bytes,
+                     " bytes: expected at least 1"));
+  }
+  HWNAS_RETURN_IF_ERROR(MakeDirectories(folder));
+  auto store =
+      std::make_unique<FolderArtifactStore>(folder, max_artifact_bytes);
+  HWNAS_RETURN_IF_ERROR(store->RemoveTemporaries());
+  return store;
+}
+
+}  // namespace hwnas

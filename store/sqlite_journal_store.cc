@@ -1,0 +1,404 @@
+// The format is described in docs/store.md.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "common/files.h"
+#include "common/mutex.h"
+#include "common/status_macros.h"
+#include "store/journal_checks.h"
+#include "store/journal_store.h"
+#include "store/sqlite_connection.h"
+
+namespace hwnas {
+namespace {
+
+// "hwns": tells our files from other SQLite databases.
+constexpr int64_t kApplicationId = 0x68776e73;
+
+// Step i brings the schema from version i to i + 1 (PRAGMA user_version). Steps
+// are never edited once released: append another.
+constexpr const char* kMigrations[] = {
+    // Clustered by study and order: a study is read by one range scan.
+    "CREATE TABLE event ("
+    "  study_id TEXT NOT NULL,"
+    "  sequence INTEGER NOT NULL CHECK (sequence >= 1),"
+    "  payload BLOB NOT NULL,"
+    "  PRIMARY KEY (study_id, sequence)"
+    ") WITHOUT ROWID;",
+};
+constexpr int64_t kSchemaVersion = std::size(kMigrations);
+
+// One commit carries at most so much, so that nobody waits long for others.
+constexpr size_t kMaxBatchAppends = 1024;
+constexpr size_t kMaxBatchBytes = size_t{16} << 20;
+
+// What a read takes at once; `visit` runs between pages.
+constexpr int kPageEvents = 512;
+constexpr size_t kPageBytes = size_t{4} << 20;
+
+absl::Status Migrate(const std::string& path, SqliteConnection* db) {
+  // Refuses before anything is written.
+  const auto check_version = [&]() -> absl::StatusOr<int64_t> {
+    HWNAS_ASSIGN_OR_RETURN(int64_t version,
+                           db->QueryInt("PRAGMA user_version"));
+    HWNAS_ASSIGN_OR_RETURN(int64_t application,
+                           db->QueryInt("PRAGMA application_id"));
+    HWNAS_ASSIGN_OR_RETURN(int64_t objects,
+                           db->QueryInt("SELECT count(*) FROM sqlite_schema"));
+    const bool fresh = version == 0 && application == 0 && objects == 0;
+    if (!fresh && application != kApplicationId) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("journal ", path,
+                       " is a SQLite database of another program: give "
+                       "another folder"));
+    }
+    if (version < 0 || version > kSchemaVersion) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "journal ", path, " has schema version ", version,
+          " and this program knows up to ", kSchemaVersion,
+          ": it was written by a newer release of hwnas; use that one"));
+    }
+    return version;
+  };
+  HWNAS_ASSIGN_OR_RETURN(int64_t version, check_version());
+  if (version == kSchemaVersion) return absl::OkStatus();
+
+  HWNAS_RETURN_IF_ERROR(db->Execute("BEGIN IMMEDIATE"));
+  absl::Cleanup rollback = [db] {
+    if (db->InTransaction()) (void)db->Execute("ROLLBACK");
+  };
+  // Somebody else may have migrated while we waited for the lock.
+  HWNAS_ASSIGN_OR_RETURN(version, check_version());
+  for (; version < kSchemaVersion; ++version) {
+    HWNAS_RETURN_IF_ERROR(db->Execute(kMigrations[version]));
+  }
+  HWNAS_RETURN_IF_ERROR(db->Execute(
+      absl::StrCat("PRAGMA user_version = ", kSchemaVersion).c_str()));
+  HWNAS_RETURN_IF_ERROR(db->Execute(
+      absl::StrCat("PRAGMA application_id = ", kApplicationId).c_str()));
+  return db->Execute("COMMIT");
+}
+
+absl::StatusOr<SqliteConnection> OpenConnection(const SqliteOptions& options) {
+  HWNAS_ASSIGN_OR_RETURN(
+      SqliteConnection db,
+      SqliteConnection::Open(options.path, options.busy_timeout_ms));
+  // Before anything that writes: another program's file stays as it is.
+  HWNAS_RETURN_IF_ERROR(Migrate(options.path, &db));
+  HWNAS_RETURN_IF_ERROR(db.Execute("PRAGMA journal_mode = WAL"));
+  // Every commit is synced, so that a power cut loses none.
+  HWNAS_RETURN_IF_ERROR(db.Execute("PRAGMA synchronous = FULL"));
+  // A WAL that once grew is cut back at the next checkpoint.
+  HWNAS_RETURN_IF_ERROR(db.Execute("PRAGMA journal_size_limit = 67108864"));
+  return db;
+}
+
+// Appends that wait at the same time share one transaction, hence one sync. The
+// first of them leads: it takes all that wait, writes and commits them, and
+// wakes the others, each with its own status; meanwhile the next ones gather.
+//
+// Thread-safe. Lock order: none is ever held with another.
+class SqliteJournalStore final : public JournalStore {
+ public:
+  static absl::StatusOr<std::unique_ptr<JournalStore>> Open(
+      const SqliteOptions& options) {
+    HWNAS_ASSIGN_OR_RETURN(SqliteConnection writer, OpenConnection(options));
+    HWNAS_ASSIGN_OR_RETURN(SqliteConnection reader, OpenConnection(options));
+    struct stat file;
+    if (stat(options.path.c_str(), &file) != 0) {
+      return absl::ErrnoToStatus(errno, absl::StrCat("journal ", options.path));
+    }
+    std::unique_ptr<SqliteJournalStore> store(new SqliteJournalStore(
+        options.path, file, std::move(writer), std::move(reader)));
+    HWNAS_RETURN_IF_ERROR(store->PrepareStatements());
+    return store;
+  }
+
+  absl::Status Append(absl::string_view study_id, int64_t expected_size,
+                      absl::Span<v1::JournalEvent> events) override {
+    HWNAS_RETURN_IF_ERROR(CheckAppend(study_id, expected_size));
+    Waiting self;
+    self.study_id = study_id;
+    self.expected_size = expected_size;
+    self.payloads.reserve(events.size());
+    for (size_t i = 0; i < events.size(); ++i) {
+      events[i].set_sequence(expected_size + 1 + static_cast<int64_t>(i));
+      self.bytes +=
+          self.payloads.emplace_back(events[i].SerializeAsString()).size();
+    }
+    Enqueue(&self);
+    if (!self.status.ok()) {
+      for (v1::JournalEvent& event : events) event.clear_sequence();
+    }
+    return std::move(self.status);
+  }
+
+  absl::Status Read(
+      absl::string_view study_id, int64_t after,
+      const std::function<absl::Status(v1::JournalEvent&&)>& visit) override {
+    after = std::max<int64_t>(after, 0);
+    bool exists = false;
+    for (;;) {
+      // The journal only grows, so that pages fit together; nothing is locked
+      // while `visit` runs.
+      HWNAS_ASSIGN_OR_RETURN(std::vector<std::string> page,
+                             ReadPage(study_id, after));
+      if (page.empty()) break;
+      exists = true;
+      for (const std::string& payload : page) {
+        v1::JournalEvent event;
+        ++after;
+        if (!event.ParseFromString(payload) || event.sequence() != after) {
+          return Damaged(study_id, after, "cannot be decoded");
+        }
+        HWNAS_RETURN_IF_ERROR(visit(std::move(event)));
+      }
+    }
+    if (exists) return absl::OkStatus();
+    HWNAS_ASSIGN_OR_RETURN(int64_t size, ReadSize(study_id));
+    return size > 0 ? absl::OkStatus() : NoSuchStudy(study_id);
+  }
+
+  absl::StatusOr<std::vector<std::string>> ListStudies() override {
+    MutexLock lock(&reader_mutex_);
+    std::vector<std::string> ids;
+    std::string last;
+    // From one study to the next by the index, not over all events.
+    for (;;) {
+      absl::Cleanup reset = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(
+                                reader_mutex_) { next_study_.Reset(); };
+      next_study_.BindText(1, last);
+      const int rc = next_study_.Step();
+      if (rc != SQLITE_ROW) return reader_.Error(rc);
+      if (next_study_.IsNull(0)) return ids;
+      std::string id(next_study_.Bytes(0));
+      next_study_.Reset();
+      ids.push_back(id);
+      last = std::move(id);
+    }
+  }
+
+ private:
+  // An Append on its way; lives on the stack of its caller.
+  struct Waiting {
+    absl::string_view study_id;
+    int64_t expected_size = 0;
+    std::vector<std::string> payloads;
+    size_t bytes = 0;
+    absl::Status status;
+    bool done = false;
+  };
+
+  SqliteJournalStore(std::string path, const struct stat& file,
+                     SqliteConnection writer, SqliteConnection reader)
+      : path_(std::move(path)),
+        device_(file.st_dev),
+        inode_(file.st_ino),
+        writer_(std::move(writer)),
+        reader_(std::move(reader)) {}
+
+  absl::Status PrepareStatements() {
+    HWNAS_ASSIGN_OR_RETURN(begin_, writer_.Prepare("BEGIN IMMEDIATE"));
+    HWNAS_ASSIGN_OR_RETURN(commit_, writer_.Prepare("COMMIT"));
+    HWNAS_ASSIGN_OR_RETURN(
+        size_,
+        writer_.Prepare("SELECT max(sequence) FROM event WHERE study_id = ?1"));
+    HWNAS_ASSIGN_OR_RETURN(
+        insert_,
+        writer_.Prepare("INSERT INTO event (study_id, sequence, payload) "
+                        "VALUES (?1, ?2, ?3)"));
+    MutexLock lock(&reader_mutex_);
+    HWNAS_ASSIGN_OR_RETURN(
+        page_, reader_.Prepare(
+                   "SELECT sequence, payload FROM event WHERE study_id = ?1 "
+                   "AND sequence > ?2 ORDER BY sequence LIMIT ?3"));
+    HWNAS_ASSIGN_OR_RETURN(
+        read_size_, reader_.Prepare("SELECT max(sequence) FROM event WHERE "
+                                    "study_id = ?1"));
+    HWNAS_ASSIGN_OR_RETURN(
+        next_study_, reader_.Prepare("SELECT min(study_id) FROM event WHERE "
+                                     "study_id > ?1"));
+    return absl::OkStatus();
+  }
+
+  // Returns when `self` is done.
+  void Enqueue(Waiting* self) {
+    MutexLock lock(&queue_mutex_);
+    queue_.push_back(self);
+    while (!self->done) {
+      if (leading_) {
+        batch_done_.Wait(&queue_mutex_);
+        continue;
+      }
+      leading_ = true;
+      std::vector<Waiting*> batch;
+      size_t bytes = 0;
+      while (
+          !queue_.empty() && batch.size() < kMaxBatchAppends &&
+          (batch.empty() || bytes + queue_.front()->bytes <= kMaxBatchBytes)) {
+        bytes += queue_.front()->bytes;
+        batch.push_back(queue_.front());
+        queue_.pop_front();
+      }
+      queue_mutex_.Unlock();
+      WriteBatch(batch);
+      queue_mutex_.Lock();
+      leading_ = false;
+      for (Waiting* waiting : batch) waiting->done = true;
+      batch_done_.SignalAll();
+    }
+  }
+
+  // Sets the status of each. Called by the leader only, of which there is one
+  // at a time: it owns the writing connection.
+  void WriteBatch(absl::Span<Waiting* const> batch) {
+    const absl::Status status = TryCommit(batch);
+    if (status.ok()) return;
+    if (batch.size() == 1) {
+      batch[0]->status = status;
+      return;
+    }
+    // One of them may be at fault (too large for the space that is left): each
+    // gets its own chance.
+    for (Waiting* const& waiting : batch) {
+      absl::Status alone = TryCommit({&waiting, 1});
+      if (!alone.ok()) waiting->status = std::move(alone);
+    }
+  }
+
+  // All of `batch` in one transaction. An error means that nothing was
+  // committed; OK, that each whose status is OK was.
+  absl::Status TryCommit(absl::Span<Waiting* const> batch) {
+    HWNAS_RETURN_IF_ERROR(CheckFileIsThere());
+    HWNAS_RETURN_IF_ERROR(Run(&begin_));
+    absl::Cleanup rollback = [this] {
+      // After some errors SQLite has already rolled back.
+      if (writer_.InTransaction()) (void)writer_.Execute("ROLLBACK");
+    };
+    for (Waiting* waiting : batch) {
+      HWNAS_ASSIGN_OR_RETURN(int64_t size,
+                             SizeOf(&writer_, &size_, waiting->study_id));
+      if (size != waiting->expected_size) {
+        waiting->status =
+            SizeConflict(waiting->study_id, waiting->expected_size, size);
+        continue;
+      }
+      waiting->status = absl::OkStatus();
+      for (const std::string& payload : waiting->payloads) {
+        insert_.BindText(1, waiting->study_id);
+        insert_.BindInt(2, ++size);
+        insert_.BindBlob(3, payload);
+        HWNAS_RETURN_IF_ERROR(Run(&insert_));
+      }
+    }
+    return Run(&commit_);
+  }
+
+  // Steps a statement of the writer that gives no rows, and resets it.
+  absl::Status Run(SqliteStatement* statement) {
+    const int rc = statement->Step();
+    // The message first: Reset may replace it.
+    const absl::Status status =
+        rc == SQLITE_DONE ? absl::OkStatus() : writer_.Error(rc);
+    statement->Reset();
+    return status;
+  }
+
+  static absl::StatusOr<int64_t> SizeOf(SqliteConnection* db,
+                                        SqliteStatement* statement,
+                                        absl::string_view study_id) {
+    absl::Cleanup reset = [statement] { statement->Reset(); };
+    statement->BindText(1, study_id);
+    const int rc = statement->Step();
+    if (rc != SQLITE_ROW) return db->Error(rc);
+    return statement->Int(0);  // NULL, no event, reads as 0.
+  }
+
+  // SQLite would go on writing to a file that has been deleted.
+  absl::Status CheckFileIsThere() const {
+    struct stat file;
+    if (stat(path_.c_str(), &file) == 0 && file.st_dev == device_ &&
+        file.st_ino == inode_) {
+      return absl::OkStatus();
+    }
+    return absl::UnavailableError(
+        absl::StrCat("journal ", path_,
+                     " was removed or replaced while in use: put it back, or "
+                     "restart the controller"));
+  }
+
+  absl::StatusOr<int64_t> ReadSize(absl::string_view study_id) {
+    MutexLock lock(&reader_mutex_);
+    return SizeOf(&reader_, &read_size_, study_id);
+  }
+
+  // Payloads of the events after `after`, the first of the rest; empty if there
+  // are none.
+  absl::StatusOr<std::vector<std::string>> ReadPage(absl::string_view study_id,
+                                                    int64_t after) {
+    MutexLock lock(&reader_mutex_);
+    absl::Cleanup reset = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(
+                              reader_mutex_) { page_.Reset(); };
+    page_.BindText(1, study_id);
+    page_.BindInt(2, after);
+    page_.BindInt(3, kPageEvents);
+    std::vector<std::string> payloads;
+    size_t bytes = 0;
+    while (bytes < kPageBytes) {
+      const int rc = page_.Step();
+      if (rc == SQLITE_DONE) break;
+      if (rc != SQLITE_ROW) return reader_.Error(rc);
+      if (page_.Int(0) != ++after) {
+        return Damaged(study_id, after, "is missing");
+      }
+      bytes += payloads.emplace_back(page_.Bytes(1)).size();
+    }
+    return payloads;
+  }
+
+  absl::Status Damaged(absl::string_view study_id, int64_t sequence,
+                       absl::string_view how) const {
+    return absl::DataLossError(absl::StrCat("journal ", path_, ": event ",
+                                            sequence, " of study ", study_id,
+                                            " ", how, ": restore a backup"));
+  }
+
+  // Constant after construction.
+  const std::string path_;
+  const dev_t device_;
+  const ino_t inode_;
+
+  // Used by the leader only. Declared before its statements, which go first.
+  SqliteConnection writer_;
+  SqliteStatement begin_, commit_, size_, insert_;
+
+  Mutex queue_mutex_;
+  CondVar batch_done_;
+  std::deque<Waiting*> queue_ ABSL_GUARDED_BY(queue_mutex_);
+  bool leading_ ABSL_GUARDED_BY(queue_mutex_) = false;
+
+  Mutex reader_mutex_;
+  SqliteConnection reader_ ABSL_GUARDED_BY(reader_mutex_);
+  SqliteStatement page_ ABSL_GUARDED_BY(reader_mutex_);
+  SqliteStatement read_size_ ABSL_GUARDED_BY(reader_mutex_);
+  SqliteStatement next_study_ ABSL_GUARDED_BY(reader_mutex_);
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<JournalStore>> OpenSqliteJournalStore(
+    const SqliteOptions& options) {
+  const std::string folder =
+      std::filesystem::path(options.path).parent_path().string();
+  if (!folder.empty()) HWNAS_RETURN_IF_ERROR(MakeDirectories(folder));
+  return SqliteJournalStore::Open(options);
+}
+
+}  // namespace hwnas
