@@ -27,24 +27,28 @@ absl::Status CheckName(absl::string_view name) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
            (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
   };
-  bool ok = !name.empty() && name.size() <= kMaxNodeNameBytes;
-  for (const char c : name.substr(0, kMaxNodeNameBytes + 1)) {
+  bool ok = !name.empty() && name.size() <= GraphLimits::kMaxNameBytes;
+  for (const char c : name.substr(0, GraphLimits::kMaxNameBytes + 1)) {
     ok = ok && allowed(c);
   }
   if (ok) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrFormat("name of %d bytes is not valid: expected 1 to %d of "
                       "[A-Za-z0-9_.-]",
-                      name.size(), kMaxNodeNameBytes));
+                      name.size(), GraphLimits::kMaxNameBytes));
 }
 
 absl::Status CheckShape(const TensorShape& shape) {
   const bool vector = shape.height == 1 && shape.width == 1;
-  HWNAS_RETURN_IF_ERROR(InRange("number of channels", shape.channels, 1,
-                                vector ? kMaxValueElements : kMaxChannels));
-  HWNAS_RETURN_IF_ERROR(InRange("height", shape.height, 1, kMaxImageSide));
-  HWNAS_RETURN_IF_ERROR(InRange("width", shape.width, 1, kMaxImageSide));
-  return InRange("number of elements", shape.elements(), 1, kMaxValueElements);
+  HWNAS_RETURN_IF_ERROR(InRange(
+      "number of channels", shape.channels, 1,
+      vector ? GraphLimits::kMaxValueElements : GraphLimits::kMaxChannels));
+  HWNAS_RETURN_IF_ERROR(
+      InRange("height", shape.height, 1, GraphLimits::kMaxImageSide));
+  HWNAS_RETURN_IF_ERROR(
+      InRange("width", shape.width, 1, GraphLimits::kMaxImageSide));
+  return InRange("number of elements", shape.elements(), 1,
+                 GraphLimits::kMaxValueElements);
 }
 
 // PyTorch's formula with dilation 1 and rounding down. An output of no pixels
@@ -125,18 +129,22 @@ absl::StatusOr<TensorShape> InferShape(const Node& node,
                                        absl::Span<const TensorShape> ins) {
   switch (node.op) {
     case OpKind::kInput:
-      HWNAS_RETURN_IF_ERROR(
-          InRange("number of channels", node.shape.channels, 1, kMaxChannels));
+      HWNAS_RETURN_IF_ERROR(InRange("number of channels", node.shape.channels,
+                                    1, GraphLimits::kMaxChannels));
       return node.shape;
     case OpKind::kConv2d: {
+      HWNAS_RETURN_IF_ERROR(InRange("out_channels", node.out_channels, 1,
+                                    GraphLimits::kMaxChannels));
+      HWNAS_RETURN_IF_ERROR(InRange("in_channels", ins[0].channels, 1,
+                                    GraphLimits::kMaxChannels));
       HWNAS_RETURN_IF_ERROR(
-          InRange("out_channels", node.out_channels, 1, kMaxChannels));
+          InRange("kernel", node.kernel, 1, GraphLimits::kMaxWindow));
       HWNAS_RETURN_IF_ERROR(
-          InRange("in_channels", ins[0].channels, 1, kMaxChannels));
-      HWNAS_RETURN_IF_ERROR(InRange("kernel", node.kernel, 1, kMaxWindow));
-      HWNAS_RETURN_IF_ERROR(InRange("stride", node.stride, 1, kMaxWindow));
-      HWNAS_RETURN_IF_ERROR(InRange("padding", node.padding, 0, kMaxWindow));
-      HWNAS_RETURN_IF_ERROR(InRange("groups", node.groups, 1, kMaxChannels));
+          InRange("stride", node.stride, 1, GraphLimits::kMaxWindow));
+      HWNAS_RETURN_IF_ERROR(
+          InRange("padding", node.padding, 0, GraphLimits::kMaxWindow));
+      HWNAS_RETURN_IF_ERROR(
+          InRange("groups", node.groups, 1, GraphLimits::kMaxChannels));
       if (ins[0].channels % node.groups != 0 ||
           node.out_channels % node.groups != 0) {
         return absl::InvalidArgumentError(absl::StrFormat(
@@ -149,8 +157,10 @@ absl::StatusOr<TensorShape> InferShape(const Node& node,
     }
     case OpKind::kMaxPool:
     case OpKind::kAvgPool:
-      HWNAS_RETURN_IF_ERROR(InRange("kernel", node.kernel, 1, kMaxWindow));
-      HWNAS_RETURN_IF_ERROR(InRange("stride", node.stride, 1, kMaxWindow));
+      HWNAS_RETURN_IF_ERROR(
+          InRange("kernel", node.kernel, 1, GraphLimits::kMaxWindow));
+      HWNAS_RETURN_IF_ERROR(
+          InRange("stride", node.stride, 1, GraphLimits::kMaxWindow));
       // A window lies at least half inside the image, as PyTorch asks.
       HWNAS_RETURN_IF_ERROR(
           InRange("padding", node.padding, 0, node.kernel / 2));
@@ -158,8 +168,8 @@ absl::StatusOr<TensorShape> InferShape(const Node& node,
     case OpKind::kGlobalAvgPool:
       return TensorShape{ins[0].channels, 1, 1};
     case OpKind::kLinear:
-      HWNAS_RETURN_IF_ERROR(
-          InRange("out_channels", node.out_channels, 1, kMaxChannels));
+      HWNAS_RETURN_IF_ERROR(InRange("out_channels", node.out_channels, 1,
+                                    GraphLimits::kMaxChannels));
       if (ins[0].height != 1 || ins[0].width != 1) {
         return absl::InvalidArgumentError(absl::StrCat(
             "input of ", ShapeText(ins[0]),
@@ -192,8 +202,8 @@ absl::StatusOr<TensorShape> InferShape(const Node& node,
         }
         channels += in.channels;
       }
-      HWNAS_RETURN_IF_ERROR(
-          InRange("number of channels", channels, 1, kMaxChannels));
+      HWNAS_RETURN_IF_ERROR(InRange("number of channels", channels, 1,
+                                    GraphLimits::kMaxChannels));
       return TensorShape{static_cast<int>(channels), ins[0].height,
                          ins[0].width};
     }
@@ -347,11 +357,11 @@ absl::Status GraphBuilder::Check(Node& node) {
   HWNAS_ASSIGN_OR_RETURN(node.shape, InferShape(node, ins));
   HWNAS_RETURN_IF_ERROR(CheckShape(node.shape));
   if (!ins.empty()) parameters_ += ParameterCount(node, ins[0].channels);
-  if (parameters_ > kMaxParameters) {
+  if (parameters_ > GraphLimits::kMaxParameters) {
     return absl::InvalidArgumentError(
         absl::StrFormat("the graph has %d parameters up to here: expected at "
                         "most %d",
-                        parameters_, kMaxParameters));
+                        parameters_, GraphLimits::kMaxParameters));
   }
   return absl::OkStatus();
 }
@@ -372,9 +382,10 @@ int GraphBuilder::Append(Node given) {
     } while (names_.count(node.name) > 0);
   }
   if (const absl::Status status = Check(node); !status.ok()) {
-    status_ = absl::InvalidArgumentError(absl::StrFormat(
-        "node %d (%s '%s'): %s", id, OpKindName(node.op),
-        node.name.substr(0, kMaxNodeNameBytes), std::string(status.message())));
+    status_ = absl::InvalidArgumentError(
+        absl::StrFormat("node %d (%s '%s'): %s", id, OpKindName(node.op),
+                        node.name.substr(0, GraphLimits::kMaxNameBytes),
+                        std::string(status.message())));
     return id - 1;
   }
   nodes_.push_back(std::move(node));

@@ -55,13 +55,16 @@ enum class OpKind {
 absl::string_view OpKindName(OpKind op);
 
 // Bounds on every graph; see docs/model-graph.md. They keep all counts far from
-// overflow and a hostile graph from exhausting memory.
-inline constexpr int kMaxChannels = 65536;     // Of an image, or a layer's own.
-inline constexpr int kMaxImageSide = 16384;    // Pixels.
-inline constexpr int kMaxWindow = 255;         // Kernel, stride, padding.
-inline constexpr int kMaxNodeNameBytes = 128;  // Of [A-Za-z0-9_.-].
-inline constexpr int64_t kMaxValueElements = int64_t{1} << 26;
-inline constexpr int64_t kMaxParameters = int64_t{1} << 28;  // Of the graph.
+// overflow and a hostile graph from exhausting memory. The number of nodes is
+// bounded by kMaxGraphNodes in common/limits.h.
+struct GraphLimits {
+  static constexpr int kMaxChannels = 65536;   // Of an image, or a layer's own.
+  static constexpr int kMaxImageSide = 16384;  // Pixels.
+  static constexpr int kMaxWindow = 255;       // Kernel, stride, padding.
+  static constexpr int kMaxNameBytes = 128;
+  static constexpr int64_t kMaxValueElements = int64_t{1} << 26;
+  static constexpr int64_t kMaxParameters = int64_t{1} << 28;  // In all.
+};
 
 // One operator. Fields that an operator does not use keep their defaults.
 struct Node {

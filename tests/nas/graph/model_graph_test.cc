@@ -44,8 +44,7 @@ TEST(GraphBuilder, InfersShapes) {
   EXPECT_EQ(graph.output_shape(), (TensorShape{10, 1, 1}));
 }
 
-// Against sizes computed by PyTorch 1.13:
-// torch.nn.Conv2d(1, 1, k, s, p)(torch.zeros(1, 1, h, w)).shape
+// floor((side + 2 * padding - kernel) / stride) + 1, worked by hand.
 TEST(GraphBuilder, WindowsFollowPyTorchsSizeFormula) {
   struct Case {
     int h, w, kernel, stride, padding, out_h, out_w;
@@ -246,7 +245,7 @@ TEST(ModelGraph, CreateSurvivesRandomNodes) {
     ++accepted;
     for (const Node& node : graph->nodes()) {
       EXPECT_GE(node.shape.elements(), 1);
-      EXPECT_LE(node.shape.elements(), kMaxValueElements);
+      EXPECT_LE(node.shape.elements(), GraphLimits::kMaxValueElements);
     }
     EXPECT_EQ(ModelGraph::Create(graph->nodes()).value(), *graph);
   }
