@@ -1,0 +1,104 @@
+#include "model/weights.h"
+
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace hwnas {
+
+std::vector<ParameterSpec> ParametersOf(const ModelGraph& graph) {
+  std::vector<ParameterSpec> parameters;
+  for (const Node& node : graph.nodes()) {
+    switch (node.op) {
+      case OpKind::kConv2d: {
+        const int in_channels = graph.node(node.inputs[0]).shape.channels;
+        parameters.push_back({node.name + ".weight",
+                              {node.out_channels, in_channels / node.groups,
+                               node.kernel, node.kernel}});
+        if (node.bias) {
+          parameters.push_back({node.name + ".bias", {node.out_channels}});
+        }
+        break;
+      }
+      case OpKind::kLinear: {
+        const int64_t in_features = graph.node(node.inputs[0]).shape.elements();
+        parameters.push_back(
+            {node.name + ".weight", {node.out_channels, in_features}});
+        if (node.bias) {
+          parameters.push_back({node.name + ".bias", {node.out_channels}});
+        }
+        break;
+      }
+      case OpKind::kBatchNorm: {
+        const int64_t channels = node.shape.channels;
+        parameters.push_back({node.name + ".weight", {channels}});
+        parameters.push_back({node.name + ".bias", {channels}});
+        parameters.push_back(
+            {node.name + ".running_mean", {channels}, /*trainable=*/false});
+        parameters.push_back(
+            {node.name + ".running_var", {channels}, /*trainable=*/false});
+        break;
+      }
+      default:
+        break;
+    }
+  }
+  return parameters;
+}
+
+absl::Status CheckWeights(const ModelGraph& graph, const v1::Weights& weights) {
+  std::map<std::string, const v1::Tensor*> given;
+  for (const v1::Tensor& tensor : weights.tensors()) {
+    if (!given.emplace(tensor.name(), &tensor).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("weights hold tensor \"", tensor.name(), "\" twice"));
+    }
+  }
+  const std::vector<ParameterSpec> parameters = ParametersOf(graph);
+  for (const ParameterSpec& parameter : parameters) {
+    const auto found = given.find(parameter.name);
+    if (found == given.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("weights lack tensor \"", parameter.name, "\""));
+    }
+    const v1::Tensor& tensor = *found->second;
+    if (!std::equal(tensor.dims().begin(), tensor.dims().end(),
+                    parameter.dims.begin(), parameter.dims.end())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("tensor \"", parameter.name, "\" has dims [",
+                       absl::StrJoin(tensor.dims(), ", "), "]: expected [",
+                       absl::StrJoin(parameter.dims, ", "), "]"));
+    }
+    size_t elements = 1;
+    for (const int64_t dim : parameter.dims) elements *= dim;
+    if (tensor.data().size() != elements * sizeof(float)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "tensor \"", parameter.name, "\" holds ", tensor.data().size(),
+          " bytes: expected ", elements * sizeof(float)));
+    }
+    for (size_t i = 0; i < elements; ++i) {
+      float value;
+      std::memcpy(&value, tensor.data().data() + i * sizeof(float),
+                  sizeof(value));
+      if (!std::isfinite(value)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("tensor \"", parameter.name, "\" holds ", value,
+                         " at ", i, ": expected finite values"));
+      }
+    }
+  }
+  if (given.size() != parameters.size()) {
+    for (const ParameterSpec& parameter : parameters) {
+      given.erase(parameter.name);
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat("weights hold tensor \"", given.begin()->first,
+                     "\", which the graph does not have"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hwnas
