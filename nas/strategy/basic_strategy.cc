@@ -19,8 +19,8 @@ constexpr int kMaxCount = 1000000;
 // Stream of the initial design; proposals have those from 1.
 constexpr uint64_t kDesignStream = 0;
 
-std::vector<Architecture> LatinHypercube(const SearchSpace& space, int count,
-                                         uint64_t seed) {
+std::vector<Architecture> InitialDesign(const SearchSpace& space, int count,
+                                        uint64_t seed) {
   Rng rng(seed, kDesignStream);
   std::vector<Architecture> design(count);
   std::vector<int> strata(count);
@@ -33,6 +33,13 @@ std::vector<Architecture> LatinHypercube(const SearchSpace& space, int count,
       design[i].choices.push_back(
           std::min(static_cast<int>(position * options), options - 1));
     }
+  }
+  // The two ends of what is ordered.
+  for (size_t k = 0; k < space.decisions().size(); ++k) {
+    const Decision& decision = space.decisions()[k];
+    if (!decision.ordered || count < 2) continue;
+    design[0].choices[k] = 0;
+    design[1].choices[k] = static_cast<int>(decision.options.size()) - 1;
   }
   for (Architecture& architecture : design) {
     if (space.Validate(architecture).ok()) {
@@ -51,7 +58,7 @@ BasicStrategy::BasicStrategy(const SearchSpace* space, int objectives,
     : space_(space),
       objectives_(objectives),
       seed_(seed),
-      initial_design_(LatinHypercube(*space, initial_design, seed)),
+      initial_design_(InitialDesign(*space, initial_design, seed)),
       size_(1) {
   for (const Decision& decision : space->decisions()) {
     size_ *= static_cast<double>(decision.options.size());

@@ -39,7 +39,10 @@ class BasicStrategy : public Strategy {
 
   // The first `initial_design` proposals of a study form a Latin hypercube
   // sample (McKay et al., 1979) over the decisions, made canonical: each option
-  // of a decision is taken equally often. `space` must outlive this.
+  // of a decision is taken equally often. But the first two of them take the
+  // first and the last option of every ordered decision: where sizes are
+  // ordered these are the cheapest and the largest network, the two ends of
+  // most fronts. `space` must outlive this.
   BasicStrategy(const SearchSpace* space, int objectives, uint64_t seed,
                 int initial_design);
 

@@ -61,7 +61,7 @@ std::optional<BasicStrategy::Candidate> Nsga2Strategy::Vary(int attempt,
   const size_t choices = space().decisions().size();
   const double rate = config_.mutation > 0 ? config_.mutation
                                            : 1.0 / static_cast<double>(choices);
-  int mutations = attempt;
+  int mutations = attempt / 4;
   for (size_t i = 0; i < choices; ++i) mutations += rng.Bernoulli(rate);
   for (int i = 0; i < mutations; ++i) {
     child.architecture = space().MutateOne(child.architecture, rng);

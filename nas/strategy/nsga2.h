@@ -18,9 +18,9 @@ namespace hwnas {
 // two parents (with probability `crossover`, else it copies one); then each
 // choice mutates with probability `mutation`.
 //
-// Variants, all ours: a child seen before is mutated on, one choice at a time,
-// so that clones become neighbours; the cost of a trial depends on the
-// population, not on the history. Not thread-safe.
+// Variants, all ours: children seen before are made anew, with one mutation
+// more for every 4 attempts; the cost of a trial depends on the population, not
+// on the history. Not thread-safe.
 class Nsga2Strategy final : public BasicStrategy {
  public:
   // `config` must be valid (CreateStrategy). `space` must outlive this.

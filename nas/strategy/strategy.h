@@ -73,7 +73,7 @@ struct AgeingEvolutionConfig {
 };
 // See nas/strategy/nsga2.h.
 struct Nsga2Config {
-  int population = 40;
+  int population = 20;
   double crossover = 0.9;
   double mutation = 0;  // Per choice; 0 means 1 / choices.
 };
