@@ -25,6 +25,11 @@ void SqliteStatement::BindInt(int index, int64_t value) {
   sqlite3_bind_int64(statement_.get(), index, value);
 }
 
+int SqliteStatement::Step() {
+  errno = 0;
+  return sqlite3_step(statement_.get());
+}
+
 void SqliteStatement::Reset() {
   sqlite3_reset(statement_.get());
   sqlite3_clear_bindings(statement_.get());
@@ -65,6 +70,7 @@ absl::StatusOr<SqliteStatement> SqliteConnection::Prepare(
 }
 
 absl::Status SqliteConnection::Execute(const char* sql) {
+  errno = 0;
   const int rc = sqlite3_exec(db_.get(), sql, nullptr, nullptr, nullptr);
   return rc == SQLITE_OK ? absl::OkStatus() : Error(rc);
 }
@@ -77,9 +83,14 @@ absl::StatusOr<int64_t> SqliteConnection::QueryInt(const char* sql) {
 }
 
 absl::Status SqliteConnection::Error(int rc) const {
-  const int system_errno = sqlite3_system_errno(db_.get());
+  // SQLite keeps no errno of a COMMIT that failed; ours is still there.
+  int system_errno = errno;
+  if (sqlite3_system_errno(db_.get()) != 0) {
+    system_errno = sqlite3_system_errno(db_.get());
+  }
   std::string detail = sqlite3_errmsg(db_.get());
-  if (system_errno != 0) {
+  const int kind = rc & 0xff;
+  if (system_errno != 0 && (kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN)) {
     absl::StrAppend(&detail, ", ", std::strerror(system_errno));
   }
   const std::string what = absl::StrCat("journal ", path_, ": ");
@@ -88,7 +99,7 @@ absl::Status SqliteConnection::Error(int rc) const {
         what, "no space left (", detail,
         "): free some on its file system; work waits and then goes on"));
   };
-  switch (rc & 0xff) {
+  switch (kind) {
     case SQLITE_FULL:
       return full();
     case SQLITE_NOMEM:

@@ -25,7 +25,7 @@ class SqliteStatement {
   void BindBlob(int index, absl::string_view value);
   void BindInt(int index, int64_t value);
   // SQLITE_ROW, SQLITE_DONE, or an error.
-  int Step() { return sqlite3_step(statement_.get()); }
+  int Step();
   void Reset();
 
   int64_t Int(int column) const {
@@ -60,7 +60,8 @@ class SqliteConnection {
   // The first column of the first row as an integer.
   absl::StatusOr<int64_t> QueryInt(const char* sql);
 
-  // The last error, which had code `rc`, in our terms:
+  // To be called at once: the error of the last call, which had code `rc`, in
+  // our terms:
   //   RESOURCE_EXHAUSTED  the disk is full (may be retried)
   //   UNAVAILABLE         locked by another process, or an I/O error (likewise)
   //   DATA_LOSS           the file is damaged or no database
