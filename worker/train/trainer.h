@@ -1,0 +1,92 @@
+// Trains one network on one data set.
+//
+//   batches (prefetched) -> forward -> smoothed cross-entropy -> backward
+//   -> Nesterov SGD at a cosine rate;  each epoch -> evaluation -> hooks
+//
+// No LibTorch in this header.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "hwnas/v1/model_graph.pb.h"
+#include "hwnas/v1/trial.pb.h"
+#include "nas/graph/model_graph.h"
+#include "worker/train/dataset.h"
+#include "worker/train/train_options.h"
+
+namespace hwnas::worker {
+
+// What a caller may hear and say during a training. All are optional and called
+// from the training thread.
+struct TrainHooks {
+  // Asked before every batch; true ends the training with CANCELLED.
+  std::function<bool()> cancelled;
+  std::function<void(const v1::EpochReport&)> on_epoch;
+  // After every batch: images trained since the last call.
+  std::function<void(int64_t)> on_images;
+};
+
+// Where an interrupted training goes on. An empty path means none.
+struct CheckpointOptions {
+  std::string path;
+  // Names what is trained and how: a checkpoint of anything else is ignored.
+  std::string fingerprint;
+  // Not more often than this, and only between epochs.
+  absl::Duration interval = absl::Seconds(10);
+};
+
+// Which images to train on and which to judge by.
+struct TrainData {
+  const Dataset* dataset = nullptr;  // Must outlive the training.
+  std::vector<int32_t> train;        // Indices into dataset->train.
+  // Indices into dataset->train, or dataset->test if `evaluate_test`.
+  std::vector<int32_t> evaluation;
+  bool evaluate_test = false;
+};
+
+struct TrainOutcome {
+  std::vector<v1::EpochReport> epochs;
+  // After the last epoch, on the evaluation images.
+  double accuracy = 0;  // Percent, [0, 100].
+  double loss = 0;      // Mean cross-entropy in nats, not smoothed.
+  v1::Weights weights;
+  int64_t images = 0;  // Trained, counting each visit; without resumed epochs.
+  double train_seconds = 0;  // Without evaluation.
+};
+
+// Deterministic on a CPU for equal arguments and number of threads; also across
+// an interruption. Sets LibTorch's number of threads for the calling thread.
+//
+// OUT_OF_RANGE: the loss is not finite; the network or the rate is at fault and
+// another machine would see the same. INVALID_ARGUMENT: network and data set do
+// not fit. RESOURCE_EXHAUSTED: not enough memory. CANCELLED.
+absl::StatusOr<TrainOutcome> Train(const ModelGraph& graph,
+                                   const TrainData& data,
+                                   const TrainOptions& options,
+                                   const TrainHooks& hooks = {},
+                                   const CheckpointOptions& checkpoint = {});
+
+// Loss and accuracy of a network with given weights.
+struct Evaluation {
+  double accuracy = 0;  // Percent, [0, 100].
+  double loss = 0;      // Mean cross-entropy in nats.
+};
+absl::StatusOr<Evaluation> Evaluate(const ModelGraph& graph,
+                                    const v1::Weights& weights,
+                                    const Dataset& dataset,
+                                    const ImageSet& images,
+                                    absl::Span<const int32_t> indices);
+
+// "libtorch 1.13.0".
+std::string TrainingRuntime();
+// "cuda:0", ... Empty without CUDA.
+std::vector<std::string> Accelerators();
+
+}  // namespace hwnas::worker
