@@ -1,0 +1,39 @@
+// Which cores to measure on, and how to stay there.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace hwnas::agent {
+
+// Cores that this process may use, ascending. Empty if the system does not say.
+std::vector<int> AllowedCores();
+
+// The best `count` of `allowed` for measuring: fastest first (cpu_capacity,
+// else the highest frequency), one of each physical core before its
+// hyper-threads, and the last before the first, since the system's own work
+// gathers on core 0. Reads /sys below `root`. All of them if there are not
+// more; ascending.
+std::vector<int> ChooseCores(std::vector<int> allowed, int count,
+                             const std::string& root = "/");
+
+// Pins the calling thread, and threads it starts meanwhile, until destroyed.
+class ScopedPinning {
+ public:
+  // No cores: does nothing.
+  explicit ScopedPinning(const std::vector<int>& cores);
+  ~ScopedPinning();
+  ScopedPinning(const ScopedPinning&) = delete;
+  ScopedPinning& operator=(const ScopedPinning&) = delete;
+
+  // The cores that the thread is pinned to; empty if the system refused.
+  const std::vector<int>& cores() const { return cores_; }
+
+ private:
+  std::vector<int> before_;
+  std::vector<int> cores_;
+};
+
+}  // namespace hwnas::agent

@@ -1,0 +1,16 @@
+#include "agent/graph_exporter.h"
+
+#include "common/status_macros.h"
+#include "model/onnx/onnx_export.h"
+#include "proto/convert/convert.h"
+
+namespace hwnas::agent {
+
+absl::StatusOr<std::string> ExportForMeasuring(const v1::ModelGraph& graph,
+                                               int batch) {
+  constexpr uint64_t kSeed = 1;
+  HWNAS_ASSIGN_OR_RETURN(const ModelGraph checked, FromProto(graph));
+  return ExportOnnx(checked, RandomWeights(checked, kSeed), {.batch = batch});
+}
+
+}  // namespace hwnas::agent

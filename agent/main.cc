@@ -1,0 +1,204 @@
+// hwnas-agent: measures networks on the machine it runs on.
+#include <unistd.h>
+
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "agent/agent_metrics.h"
+#include "agent/device/device_class.h"
+#include "agent/graph_exporter.h"
+#include "agent/measure/steady_clock.h"
+#include "agent/measuring_runner.h"
+#include "agent/runtime/onnx_runtime.h"
+#include "common/files.h"
+#include "common/limits.h"
+#include "common/status_macros.h"
+#include "common/version.h"
+#include "fleet/executor_main.h"
+#include "google/protobuf/util/json_util.h"
+#include "proto/convert/convert.h"
+#include "proto/convert/resource_names.h"
+
+ABSL_FLAG(std::string, controller, "127.0.0.1:7420",
+          "Controller to serve, host:port");
+ABSL_FLAG(std::string, id, "",
+          "Name of this agent and its device: 1 to 63 of [a-z0-9-], unique in "
+          "the fleet. Empty: made from the host name. Example: pi-7");
+ABSL_FLAG(std::string, spool_dir, "",
+          "Folder for results that the controller does not have yet. Empty: "
+          "below the user's state folder");
+ABSL_FLAG(std::string, metrics, "",
+          "Serve Prometheus metrics on host:port; port 0 takes a free one. "
+          "Empty: do not. Example: 127.0.0.1:9422");
+ABSL_FLAG(std::string, log_level, "info",
+          "trace, debug, info, warn, error or off");
+ABSL_FLAG(int, threads, 0,
+          "Most threads that a measurement may use; 0: the number of cores. "
+          "With --measure_file: the threads to use; 0: 1");
+ABSL_FLAG(std::string, device_class, "",
+          "What this machine is, 1 to 63 of [a-z0-9_.-]; several separated by "
+          "commas. Empty: detected, such as raspberrypi5 or x86_64");
+ABSL_FLAG(bool, insecure, false,
+          "Allow a controller beyond this machine although the connection is "
+          "not encrypted");
+ABSL_FLAG(std::string, measure_file, "",
+          "Measure this ONNX file once, print the result as JSON and leave");
+ABSL_FLAG(int, batch, 0,
+          "With --measure_file: images in one inference; 0: as the file says");
+ABSL_FLAG(absl::Duration, max_time, absl::Seconds(5),
+          "With --measure_file: longest time to measure");
+ABSL_FLAG(bool, samples, false,
+          "With --measure_file: print the raw samples as well");
+
+namespace hwnas::agent {
+namespace {
+
+constexpr char kUsage[] =
+    "Measures networks on this machine for a controller.\n\n"
+    "  hwnas-agent --controller=127.0.0.1:7420\n"
+    "  hwnas-agent --controller=10.0.0.5:7420 --insecure --id=pi-7 "
+    "--device_class=raspberrypi5\n"
+    "  hwnas-agent --measure_file=model.onnx --threads=1\n\n"
+    "SIGTERM hands unfinished work back and leaves; a second one ends it at "
+    "once.";
+
+// A task without a controller.
+class LocalContext final : public fleet::TaskContext {
+ public:
+  bool cancelled() const override { return false; }
+  void ReportEpoch(const v1::EpochReport&) override {}
+  void ReportNote(std::string) override {}
+  absl::StatusOr<std::string> UploadArtifact(absl::string_view) override {
+    return absl::UnimplementedError("there is no controller");
+  }
+};
+
+absl::StatusOr<std::vector<std::string>> DeviceClasses() {
+  const std::string given = absl::GetFlag(FLAGS_device_class);
+  if (given.empty()) return std::vector<std::string>{DetectDeviceClass()};
+  std::vector<std::string> classes = absl::StrSplit(given, ',');
+  for (const std::string& name : classes) {
+    if (!IsDeviceClass(name)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("device class \"", name,
+                       "\" is not allowed: expected 1 to 63 of a-z, 0-9, _, . "
+                       "and -, for example raspberrypi5"));
+    }
+  }
+  return classes;
+}
+
+absl::Status MeasureFile(const std::string& path,
+                         const std::vector<std::string>& classes) {
+  HWNAS_ASSIGN_OR_RETURN(const std::shared_ptr<Logger> logger,
+                         CreateLogger("agent", absl::GetFlag(FLAGS_log_level)));
+  v1::Task task;
+  HWNAS_ASSIGN_OR_RETURN(*task.mutable_measure()->mutable_onnx(),
+                         ReadFile(path, kMaxOnnxBytes));
+  task.mutable_measure()->set_device_class(classes.front());
+  v1::MeasureSpec& spec = *task.mutable_measure()->mutable_measure();
+  spec.set_threads(absl::GetFlag(FLAGS_threads));
+  spec.set_batch(absl::GetFlag(FLAGS_batch));
+  *spec.mutable_max_time() = ToProto(absl::GetFlag(FLAGS_max_time));
+  HWNAS_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime,
+                         CreateOnnxRuntime());
+  prometheus::Registry registry;
+  AgentMetrics metrics(registry);
+  RealSteadyClock clock;
+  MeasuringRunner runner({}, runtime.get(), ExportForMeasuring, &clock,
+                         &metrics, logger);
+  LocalContext context;
+  v1::TaskResult result = runner.Run(task, context);
+  if (!result.error().empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": ", result.error()));
+  }
+  if (!absl::GetFlag(FLAGS_samples)) {
+    result.mutable_latency_samples()->clear_block_latency_ms();
+  }
+  google::protobuf::util::JsonPrintOptions format;
+  format.preserve_proto_field_names = true;
+  std::string json;
+  const auto status =
+      google::protobuf::util::MessageToJsonString(result, &json, format);
+  if (!status.ok()) return absl::InternalError(std::string(status.message()));
+  std::cout << json << std::endl;
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(kUsage);
+  absl::FlagsUsageConfig usage;
+  usage.version_string = [] {
+    return absl::StrCat("hwnas-agent ", kVersion, "\n");
+  };
+  const auto from_main = [](absl::string_view file) {
+    return absl::EndsWith(file, "agent/main.cc");
+  };
+  usage.contains_help_flags = from_main;
+  usage.contains_helpshort_flags = from_main;
+  absl::SetFlagsUsageConfig(usage);
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  const auto fail = [](const absl::Status& status) {
+    std::cerr << "hwnas-agent: " << std::string(status.message()) << std::endl;
+    return absl::IsFailedPrecondition(status) ? 1 : 2;
+  };
+  if (rest.size() > 1) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("unexpected argument \"", rest[1], "\"; see --help")));
+  }
+  const auto classes = DeviceClasses();
+  if (!classes.ok()) return fail(classes.status());
+  if (const std::string file = absl::GetFlag(FLAGS_measure_file);
+      !file.empty()) {
+    const absl::Status status = MeasureFile(file, *classes);
+    return status.ok() ? 0 : fail(status);
+  }
+  if (absl::GetFlag(FLAGS_threads) < 0) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("--threads is ", absl::GetFlag(FLAGS_threads),
+                     ": expected 0 or more")));
+  }
+
+  std::unique_ptr<Runtime> runtime;
+  std::unique_ptr<AgentMetrics> metrics;
+  RealSteadyClock clock;
+  fleet::ExecutorOptions options;
+  options.kind = v1::AGENT;
+  options.program = "agent";
+  options.controller = absl::GetFlag(FLAGS_controller);
+  options.insecure = absl::GetFlag(FLAGS_insecure);
+  options.id = absl::GetFlag(FLAGS_id);
+  options.spool_dir = absl::GetFlag(FLAGS_spool_dir);
+  options.metrics = absl::GetFlag(FLAGS_metrics);
+  options.log_level = absl::GetFlag(FLAGS_log_level);
+  // A second measurement at the same time would spoil both.
+  options.slots = 1;
+  options.device_classes = *classes;
+  options.runtimes = {"onnxruntime"};
+  return fleet::RunExecutor(
+      options,
+      [&](const fleet::ExecutorContext& context)
+          -> absl::StatusOr<std::unique_ptr<fleet::TaskRunner>> {
+        HWNAS_ASSIGN_OR_RETURN(runtime, CreateOnnxRuntime());
+        metrics = std::make_unique<AgentMetrics>(*context.registry);
+        return std::make_unique<MeasuringRunner>(
+            MeasuringRunnerOptions{.device = DeviceName(context.id),
+                                   .device_classes = *classes,
+                                   .max_threads = absl::GetFlag(FLAGS_threads)},
+            runtime.get(), ExportForMeasuring, &clock, metrics.get(),
+            context.logger);
+      });
+}
+
+}  // namespace
+}  // namespace hwnas::agent
+
+int main(int argc, char** argv) { return hwnas::agent::Main(argc, argv); }

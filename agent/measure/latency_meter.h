@@ -1,0 +1,69 @@
+// Times inferences until the number can be trusted or time is up.
+//
+//   first inference -> warm-up until it settles -> blocks until the confidence
+//   interval is tight
+//
+// A block is as many inferences as take about 10 ms (or one, if that takes
+// longer), so that the clock's own cost and grain do not matter; its sample is
+// the mean of its inferences. The reported latency is the median of the blocks.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "agent/device/interference.h"
+#include "agent/measure/statistics.h"
+#include "agent/measure/steady_clock.h"
+#include "agent/runtime/runtime.h"
+
+namespace hwnas::agent {
+
+struct LatencyMeterOptions {
+  // Stop when the 95 % confidence interval of the median lies within this share
+  // of it on both sides.
+  double target_half_width = 0.02;
+  // Timed blocks go on at least this long, and warm-up and blocks together at
+  // most `max_time` (but never less than one block).
+  absl::Duration min_time = absl::Milliseconds(300);
+  absl::Duration max_time = absl::Seconds(5);
+  absl::Duration min_block = absl::Milliseconds(10);
+};
+
+struct LatencyReport {
+  double median_ms = 0;
+  // Of the blocks; unset if there are fewer than 2 (6 for the interval).
+  std::optional<double> mad_ms;
+  std::optional<Interval> ci_ms;
+  // 0.9-quantile of single inferences.
+  double p90_ms = 0;
+  int64_t inference_count = 0;
+  // Raw samples in order.
+  std::vector<double> block_ms;
+  int inferences_per_block = 1;
+  double first_ms = 0;
+  int64_t warmup_inferences = 0;
+  absl::Duration total_time;
+  // What limits trust: "UNCONVERGED: ...", "NOISY: ...".
+  std::vector<std::string> flags;
+};
+
+struct LatencyHooks {
+  // Asked between blocks; true ends the measurement with CANCELLED.
+  std::function<bool()> cancelled = [] { return false; };
+  // Told now and then what goes on: "warming up", "measuring 12 blocks".
+  std::function<void(const std::string&)> progress = [](const std::string&) {};
+};
+
+// `interference` may be null. The calling thread does the work.
+absl::StatusOr<LatencyReport> MeasureLatency(Session& session,
+                                             const LatencyMeterOptions& options,
+                                             SteadyClock& clock,
+                                             Interference* interference,
+                                             const LatencyHooks& hooks = {});
+
+}  // namespace hwnas::agent
