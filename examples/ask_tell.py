@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Drives a study by ask and tell: hwnas proposes, this program evaluates.
 
-Needs only python3-grpcio, python3-grpc-tools and python3-yaml (Debian's names).
+Needs only python3-grpcio, python3-yaml, protobuf-compiler and
+protobuf-compiler-grpc (Debian's names).
 The evaluator here is a stand-in that needs no hardware: it scores an
 architecture by its operators. Replace `evaluate` by your own.
 
@@ -12,12 +13,13 @@ Example:
 import argparse
 import importlib
 import pathlib
+import shutil
+import subprocess
 import sys
 import tempfile
 
 import grpc
 from google.protobuf import json_format
-from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -26,11 +28,11 @@ def generate_stubs():
     """Compiles the .proto files and returns the modules that we use."""
     folder = tempfile.mkdtemp(prefix="hwnas-stubs-")
     protos = sorted(str(p) for p in (ROOT / "proto/hwnas/v1").glob("*.proto"))
-    include = pathlib.Path(protoc.__file__).parent / "_proto"
-    arguments = ["", "--experimental_allow_proto3_optional", f"-I{ROOT / 'proto'}", f"-I{include}", "-I/usr/include",
-                 f"--python_out={folder}", f"--grpc_python_out={folder}", *protos]
-    if protoc.main(arguments) != 0:
-        sys.exit("ask_tell: compiling the protocol failed")
+    plugin = shutil.which("grpc_python_plugin")
+    if not plugin or not shutil.which("protoc"):
+        sys.exit("ask_tell: install protobuf-compiler and protobuf-compiler-grpc")
+    subprocess.run(["protoc", f"-I{ROOT / 'proto'}", f"--python_out={folder}", f"--grpc_out={folder}",
+                    f"--plugin=protoc-gen-grpc={plugin}", *protos], check=True)
     sys.path.insert(0, folder)
     names = ["study_pb2", "study_service_pb2", "study_service_pb2_grpc",
              "trial_service_pb2", "trial_service_pb2_grpc", "measurement_pb2"]
