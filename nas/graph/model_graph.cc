@@ -169,7 +169,7 @@ absl::StatusOr<TensorShape> InferShape(const Node& node,
       return TensorShape{ins[0].channels, 1, 1};
     case OpKind::kLinear:
       HWNAS_RETURN_IF_ERROR(InRange("out_channels", node.out_channels, 1,
-                                    GraphLimits::kMaxChannels));
+                                    GraphLimits::kMaxFeatures));
       if (ins[0].height != 1 || ins[0].width != 1) {
         return absl::InvalidArgumentError(absl::StrCat(
             "input of ", ShapeText(ins[0]),

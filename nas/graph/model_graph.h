@@ -58,9 +58,10 @@ absl::string_view OpKindName(OpKind op);
 // overflow and a hostile graph from exhausting memory. The number of nodes is
 // bounded by kMaxGraphNodes in common/limits.h.
 struct GraphLimits {
-  static constexpr int kMaxChannels = 65536;   // Of an image, or a layer's own.
-  static constexpr int kMaxImageSide = 16384;  // Pixels.
-  static constexpr int kMaxWindow = 255;       // Kernel, stride, padding.
+  static constexpr int kMaxChannels = 65536;  // Of an image, or a layer's own.
+  static constexpr int kMaxFeatures = 1 << 20;  // Of a linear layer.
+  static constexpr int kMaxImageSide = 16384;   // Pixels.
+  static constexpr int kMaxWindow = 255;        // Kernel, stride, padding.
   static constexpr int kMaxNameBytes = 128;
   static constexpr int64_t kMaxValueElements = int64_t{1} << 26;
   static constexpr int64_t kMaxParameters = int64_t{1} << 28;  // In all.

@@ -67,7 +67,9 @@ class SearchSpace {
   // SHA-256 of key() and CanonicalKey(): names the network everywhere.
   std::string Digest(const Architecture& architecture) const;
 
-  // The space's own notation, for people, and its inverse.
+  // The space's own notation, for people, and its inverse, strict about what it
+  // accepts. What the notation leaves out, because it does not matter, comes
+  // back canonical: Canonicalize(FromText(ToText(a))) == Canonicalize(a).
   virtual std::string ToText(const Architecture& architecture) const = 0;
   virtual absl::StatusOr<Architecture> FromText(
       absl::string_view text) const = 0;
@@ -81,8 +83,10 @@ class SearchSpace {
 
   // Uniform over the choices that matter, canonical.
   virtual Architecture Sample(Rng& rng) const;
-  // Changes exactly one choice that matters (a network that differs whenever
-  // the space can tell), canonical.
+  // Changes exactly one choice that matters of the canonical parent (a network
+  // that differs whenever the space can tell), canonical: a decision uniformly
+  // among those that can be changed, then one of its other options uniformly.
+  // The parent itself if the space has no other network one choice away.
   virtual Architecture MutateOne(const Architecture& parent, Rng& rng) const;
   // Each choice from either parent with equal probability, canonical.
   virtual Architecture Crossover(const Architecture& a, const Architecture& b,
@@ -90,6 +94,10 @@ class SearchSpace {
 
   // log10 of the number of points before canonicalisation.
   double Log10Size() const;
+
+ protected:
+  // Ends the program if `architecture` is not valid.
+  void RequireValid(const Architecture& architecture) const;
 };
 
 }  // namespace hwnas

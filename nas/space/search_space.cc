@@ -1,0 +1,93 @@
+#include "nas/space/search_space.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/digest.h"
+
+namespace hwnas {
+
+absl::Status SearchSpace::Validate(const Architecture& architecture) const {
+  const absl::Span<const Decision> all = decisions();
+  if (architecture.choices.size() != all.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("architecture has %d choices: the space expects %d",
+                        architecture.choices.size(), all.size()));
+  }
+  for (size_t i = 0; i < all.size(); ++i) {
+    const int choice = architecture.choices[i];
+    if (choice < 0 || choice >= static_cast<int>(all[i].options.size())) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("choice %d of decision %d (%s) is out of range: "
+                          "expected 0 to %d",
+                          choice, i, all[i].name, all[i].options.size() - 1));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void SearchSpace::RequireValid(const Architecture& architecture) const {
+  const absl::Status status = Validate(architecture);
+  if (status.ok()) return;
+  std::fprintf(stderr, "SearchSpace: not a point of %s: %s\n", key().c_str(),
+               std::string(status.message()).c_str());
+  std::abort();
+}
+
+std::string SearchSpace::Digest(const Architecture& architecture) const {
+  return Sha256Hex(absl::StrCat(key(), "\n", CanonicalKey(architecture)));
+}
+
+Architecture SearchSpace::Sample(Rng& rng) const {
+  Architecture result;
+  for (const Decision& decision : decisions()) {
+    result.choices.push_back(
+        static_cast<int>(rng.Below(decision.options.size())));
+  }
+  return Canonicalize(result);
+}
+
+Architecture SearchSpace::MutateOne(const Architecture& parent,
+                                    Rng& rng) const {
+  const Architecture from = Canonicalize(parent);
+  const std::string from_key = CanonicalKey(from);
+  std::vector<int> order(decisions().size());
+  std::iota(order.begin(), order.end(), 0);
+  rng.Shuffle(order);
+  for (const int decision : order) {
+    std::vector<int> options(decisions()[decision].options.size());
+    std::iota(options.begin(), options.end(), 0);
+    rng.Shuffle(options);
+    for (const int option : options) {
+      if (option == from.choices[decision]) continue;
+      Architecture child = from;
+      child.choices[decision] = option;
+      if (CanonicalKey(child) != from_key) return Canonicalize(child);
+    }
+  }
+  return from;
+}
+
+Architecture SearchSpace::Crossover(const Architecture& a,
+                                    const Architecture& b, Rng& rng) const {
+  Architecture child = Canonicalize(a);
+  const Architecture other = Canonicalize(b);
+  for (size_t i = 0; i < child.choices.size(); ++i) {
+    if (rng.Bernoulli(0.5)) child.choices[i] = other.choices[i];
+  }
+  return Canonicalize(child);
+}
+
+double SearchSpace::Log10Size() const {
+  double sum = 0;
+  for (const Decision& decision : decisions()) {
+    sum += std::log10(static_cast<double>(decision.options.size()));
+  }
+  return sum;
+}
+
+}  // namespace hwnas

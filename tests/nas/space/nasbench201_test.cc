@@ -1,0 +1,194 @@
+#include "nas/space/nasbench201.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <set>
+
+#include "absl/strings/numbers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/benchmark_data.h"
+
+namespace hwnas {
+namespace {
+
+using testing::HasSubstr;
+
+std::unique_ptr<Nasbench201Space> MakeSpace(Nasbench201Config config = {}) {
+  return Nasbench201Space::Create(config).value();
+}
+
+int CountOps(const ModelGraph& graph, OpKind op) {
+  return static_cast<int>(
+      std::count_if(graph.nodes().begin(), graph.nodes().end(),
+                    [op](const Node& node) { return node.op == op; }));
+}
+
+TEST(Nasbench201Space, ReadsAndWritesEveryCellOfTheBenchmark) {
+  HWNAS_REQUIRE_DATA(dir);
+  const CsvTable table = ReadCsv(dir + "/nasbench201/cells.csv.gz");
+  ASSERT_EQ(table.rows.size(), 15625u);
+  const auto space = MakeSpace();
+  const int cell = table.Column("cell"), op0 = table.Column("op0");
+  for (const auto& row : table.rows) {
+    const auto architecture = space->FromText(row[cell]);
+    ASSERT_TRUE(architecture.ok()) << architecture.status();
+    for (int e = 0; e < Nasbench201Space::kEdges; ++e) {
+      ASSERT_EQ(std::to_string(architecture->choices[e]), row[op0 + e]);
+    }
+    ASSERT_EQ(space->ToText(*architecture), row[cell]);
+  }
+}
+
+// Both directions: cells of one class share key and canonical form, and cells
+// of different classes share neither.
+TEST(Nasbench201Space, ClassesAreThoseOfTheBenchmark) {
+  HWNAS_REQUIRE_DATA(dir);
+  const CsvTable table = ReadCsv(dir + "/nasbench201/cells.csv.gz");
+  const auto space = MakeSpace();
+  const int cell = table.Column("cell"), rep = table.Column("rep_arch_idx");
+  std::map<std::string, std::string> rep_of_key, key_of_rep;
+  std::map<Architecture, std::string> rep_of_canonical;
+  std::set<std::string> reps;
+  for (const auto& row : table.rows) {
+    const Architecture architecture = space->FromText(row[cell]).value();
+    const std::string key = space->CanonicalKey(architecture);
+    EXPECT_EQ(rep_of_key.emplace(key, row[rep]).first->second, row[rep]);
+    EXPECT_EQ(key_of_rep.emplace(row[rep], key).first->second, key);
+    const Architecture canonical = space->Canonicalize(architecture);
+    EXPECT_EQ(rep_of_canonical.emplace(canonical, row[rep]).first->second,
+              row[rep]);
+    EXPECT_EQ(space->CanonicalKey(canonical), key);
+    EXPECT_EQ(space->Canonicalize(canonical), canonical);
+  }
+  EXPECT_EQ(rep_of_key.size(), 6466u);
+  EXPECT_EQ(key_of_rep.size(), 6466u);
+  EXPECT_EQ(rep_of_canonical.size(), 6466u);
+}
+
+TEST(Nasbench201Space, IsomorphicCellsShareADigest) {
+  const auto space = MakeSpace();
+  // Two paths of length two, through node 1 or through node 2.
+  const auto a = space->FromText(
+      "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|nor_conv_1x1~1|none~2|");
+  const auto b = space->FromText(
+      "|none~0|+|nor_conv_3x3~0|none~1|+|none~0|none~1|nor_conv_1x1~2|");
+  const auto c = space->FromText(
+      "|nor_conv_1x1~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|");
+  ASSERT_TRUE(a.ok() && b.ok() && c.ok());
+  EXPECT_NE(space->Digest(*a), space->Digest(*c));
+  // NATS-Bench sorts the terms of a sum, zeros among them, so that these two
+  // differ in their string; what does agree is a skip in place of a node.
+  const auto d = space->FromText(
+      "|skip_connect~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|");
+  const auto e = space->FromText(
+      "|skip_connect~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|");
+  EXPECT_EQ(space->Digest(*d), space->Digest(*e));
+  EXPECT_EQ(space->Digest(*d).size(), 64u);
+}
+
+TEST(Nasbench201Space, DigestsNameTheSpaceToo) {
+  const Architecture cell{{3, 3, 3, 3, 3, 3}};
+  std::set<std::string> digests;
+  for (const Nasbench201Config& config :
+       {Nasbench201Config{}, Nasbench201Config{.channels = 8},
+        Nasbench201Config{.cells = 1}, Nasbench201Config{.classes = 100},
+        Nasbench201Config{.input = {1, 28, 28}}}) {
+    digests.insert(MakeSpace(config)->Digest(cell));
+  }
+  EXPECT_EQ(digests.size(), 5u);
+}
+
+TEST(Nasbench201Space, KeepsOrLeavesOutDeadOperators) {
+  const auto space = MakeSpace({.cells = 1});
+  // Node 1 is fed but not read; node 2 is read but not fed.
+  const Architecture cell =
+      space
+          ->FromText(
+              "|nor_conv_3x3~0|+|none~0|none~1|+|nor_conv_1x1~0|none~1|"
+              "nor_conv_3x3~2|")
+          .value();
+  const ModelGraph live = space->Decode(cell).value();
+  const ModelGraph all = space->Decode(cell, {.keep_dead_nodes = true}).value();
+  // Stem 1, reductions 2 * 3, cells 3 * 1 or 3 * 3.
+  EXPECT_EQ(CountOps(live, OpKind::kConv2d), 10);
+  EXPECT_EQ(CountOps(all, OpKind::kConv2d), 16);
+  EXPECT_EQ(CountOps(live, OpKind::kZero), 0);
+  EXPECT_EQ(CountOps(all, OpKind::kZero), 9);
+  EXPECT_EQ(RemoveDeadNodes(live), live);
+}
+
+TEST(Nasbench201Space, DisconnectedCellIsZero) {
+  const auto space = MakeSpace({.cells = 1});
+  const ModelGraph graph = space->Decode({{3, 3, 3, 0, 0, 0}}).value();
+  EXPECT_EQ(CountOps(graph, OpKind::kZero), 3);
+  EXPECT_EQ(CountOps(graph, OpKind::kConv2d), 7);
+}
+
+TEST(Nasbench201Space, LiveNetworkHasNoDeadNodeForAnyCell) {
+  const auto space = MakeSpace({.input = {1, 8, 8}, .channels = 4, .cells = 1});
+  for (int index = 0; index < 15625; ++index) {
+    Architecture cell;
+    for (int e = 0, rest = index; e < 6; ++e, rest /= 5) {
+      cell.choices.push_back(rest % 5);
+    }
+    const auto graph = space->Decode(cell);
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    ASSERT_EQ(RemoveDeadNodes(*graph).size(), graph->size())
+        << space->ToText(cell);
+  }
+}
+
+TEST(Nasbench201Space, TakesImagesOfOddSides) {
+  for (const TensorShape& input :
+       {TensorShape{1, 28, 28}, TensorShape{1, 52, 16}, TensorShape{3, 33, 17},
+        TensorShape{2, 4, 5}}) {
+    const auto space = MakeSpace({.input = input, .classes = 7});
+    const auto graph = space->Decode({{3, 4, 2, 1, 3, 4}});
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    EXPECT_EQ(graph->input_shape(), input);
+    EXPECT_EQ(graph->output_shape(), (TensorShape{7, 1, 1}));
+  }
+}
+
+TEST(Nasbench201Space, RefusesOtherText) {
+  const auto space = MakeSpace();
+  const auto message = [&](absl::string_view text) {
+    const auto result = space->FromText(text);
+    return result.ok() ? "OK" : std::string(result.status().message());
+  };
+  const std::string good =
+      "|none~0|+|none~0|none~1|+|none~0|none~1|avg_pool_3x3~2|";
+  EXPECT_EQ(message(good), "OK");
+  EXPECT_THAT(message(""), HasSubstr("expected the form"));
+  EXPECT_THAT(message("|none~0|+|none~0|none~1|"), HasSubstr("has 2 nodes"));
+  EXPECT_THAT(message("|none~0|+|none~0|+|none~0|none~1|none~2|"),
+              HasSubstr("does not have 2 edges"));
+  EXPECT_THAT(message("|conv~0|+|none~0|none~1|+|none~0|none~1|none~2|"),
+              HasSubstr("unknown operator 'conv'"));
+  EXPECT_THAT(message("|none~1|+|none~0|none~1|+|none~0|none~1|none~2|"),
+              HasSubstr("expected 'none~0'"));
+  EXPECT_THAT(message(good + "x"), HasSubstr("between bars"));
+  EXPECT_THAT(message(std::string(100000, '|')), HasSubstr("100000 bytes"));
+}
+
+TEST(Nasbench201Space, RefusesConfigurationsOutOfRange) {
+  const auto message = [](const Nasbench201Config& config) {
+    const auto space = CreateSpace(config);
+    return space.ok() ? "OK" : std::string(space.status().message());
+  };
+  EXPECT_THAT(message({.channels = 0}),
+              HasSubstr("nasbench201.channels: 0 is out of range: expected 1 "
+                        "to 256"));
+  EXPECT_THAT(message({.cells = 21}), HasSubstr("nasbench201.cells: 21"));
+  EXPECT_THAT(message({.classes = 1}), HasSubstr("nasbench201.classes: 1"));
+  EXPECT_EQ(message({.channels = 1, .cells = 1, .classes = 100000}), "OK");
+  EXPECT_THAT(message({.input = {3, 2, 32}}),
+              HasSubstr("nasbench201.input[1]: 2 is out of range"));
+  EXPECT_THAT(message({.input = {3, 16384, 16384}}),
+              HasSubstr("the largest network is not possible"));
+}
+
+}  // namespace
+}  // namespace hwnas
