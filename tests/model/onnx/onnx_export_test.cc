@@ -3,6 +3,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "model/weights.h"
+#include "nas/space/space_factory.h"
 #include "tests/fakes/reference_executor.h"
 #ifdef HWNAS_HAS_ONNX_RUNTIME
 #include "tests/fakes/onnx_runner.h"
@@ -43,6 +44,33 @@ TEST(ExportOnnx, ComputesWhatTheGraphSaysForEveryOperator) {
   EXPECT_LT(WorstError(graph, {.fold_batch_norm = false}), 1e-4);
   EXPECT_LT(WorstError(graph, {.fold_batch_norm = true}), 1e-4);
   EXPECT_LT(WorstError(graph, {.batch = 3}), 1e-4);
+}
+
+// Random architectures of a space, with and without batch norm folded.
+void CheckSpace(const SpaceConfig& config, int count) {
+  const auto space = CreateSpace(config);
+  ASSERT_TRUE(space.ok()) << space.status();
+  for (int i = 0; i < count; ++i) {
+    Rng rng(3, i);
+    const Architecture architecture = (*space)->Sample(rng);
+    const auto graph = (*space)->Decode(architecture);
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    EXPECT_LT(WorstError(*graph, {.fold_batch_norm = i % 2 == 0}), 1e-4)
+        << (*space)->ToText(architecture);
+  }
+}
+
+TEST(ExportOnnx, ComputesRandomNasbench201Networks) {
+  CheckSpace(Nasbench201Config{.input = {3, 16, 16}, .channels = 6, .cells = 1},
+             40);
+}
+
+TEST(ExportOnnx, ComputesRandomMobileNetworks) {
+  CheckSpace(MobileConfig{.input = {1, 28, 28},
+                          .classes = 10,
+                          .width_choices = {0.25, 0.5},
+                          .search_squeeze_excite = true},
+             20);
 }
 
 TEST(ExportOnnx, WritesANetworkWithNoPathFromInputToOutput) {
