@@ -1,0 +1,197 @@
+#include "gmock/gmock.h"
+#include "google/protobuf/util/message_differencer.h"
+#include "gtest/gtest.h"
+#include "proto/convert/convert.h"
+
+namespace hwnas {
+namespace {
+
+using ::google::protobuf::util::MessageDifferencer;
+using ::testing::ElementsAre;
+
+TEST(StrategyConversion, UnsetIsAuto) {
+  EXPECT_TRUE(
+      std::holds_alternative<AutoConfig>(*FromProto(v1::StrategySpec())));
+}
+
+TEST(StrategyConversion, TakesEveryKindWithItsDefaults) {
+  v1::StrategySpec spec;
+  spec.mutable_random();
+  EXPECT_TRUE(std::holds_alternative<RandomConfig>(*FromProto(spec)));
+  spec.mutable_ageing_evolution();
+  auto ageing = std::get<AgeingEvolutionConfig>(*FromProto(spec));
+  EXPECT_EQ(ageing.population, 50);
+  EXPECT_EQ(ageing.sample_size, 10);
+  spec.mutable_ageing_evolution()->set_population(6);
+  ageing = std::get<AgeingEvolutionConfig>(*FromProto(spec));
+  EXPECT_EQ(ageing.sample_size, 6);  // Never more than the population.
+  spec.mutable_nsga2()->set_population(12);
+  auto nsga2 = std::get<Nsga2Config>(*FromProto(spec));
+  EXPECT_EQ(nsga2.population, 12);
+  EXPECT_EQ(nsga2.crossover, 0.9);
+  EXPECT_EQ(nsga2.mutation, 0);
+  spec.mutable_nsga2()->set_crossover(0);
+  spec.mutable_nsga2()->set_mutation(0.25);
+  nsga2 = std::get<Nsga2Config>(*FromProto(spec));
+  EXPECT_EQ(nsga2.crossover, 0);
+  EXPECT_EQ(nsga2.mutation, 0.25);
+}
+
+v1::StudySpec Spec() {
+  v1::StudySpec spec;
+  spec.add_objectives()->set_maximize("accuracy");
+  v1::Objective& latency = *spec.add_objectives();
+  latency.set_minimize("latency_ms");
+  latency.set_device("x86_64");
+  latency.set_reference(20);
+  v1::Constraint& params = *spec.add_constraints();
+  params.set_metric("params_m");
+  params.set_at_most(0.5);
+  return spec;
+}
+
+TEST(ProblemFromProto, KeepsOrderSenseAndLimits) {
+  const Problem problem = ProblemFromProto(Spec());
+  ASSERT_EQ(problem.objectives.size(), 2);
+  EXPECT_EQ(problem.objectives[0].key, (MetricKey{"accuracy", ""}));
+  EXPECT_TRUE(problem.objectives[0].maximize);
+  EXPECT_FALSE(problem.objectives[0].reference.has_value());
+  EXPECT_EQ(problem.objectives[1].key, (MetricKey{"latency_ms", "x86_64"}));
+  EXPECT_FALSE(problem.objectives[1].maximize);
+  EXPECT_EQ(problem.objectives[1].reference, 20);
+  ASSERT_EQ(problem.constraints.size(), 1);
+  EXPECT_EQ(problem.constraints[0].at_most, 0.5);
+  EXPECT_FALSE(problem.constraints[0].at_least.has_value());
+}
+
+TEST(StagesOf, NeedsOnlyWhatTheMetricsNeed) {
+  v1::StudySpec spec;
+  spec.add_objectives()->set_minimize("flops_m");
+  EXPECT_THAT(StagesOf(spec), ElementsAre(StageKey{v1::SCREEN, ""}));
+  spec.add_objectives()->set_maximize("accuracy");
+  EXPECT_THAT(StagesOf(spec),
+              ElementsAre(StageKey{v1::SCREEN, ""}, StageKey{v1::TRAIN, ""}));
+}
+
+TEST(StagesOf, MeasuresOncePerDeviceClassSortedAndBeforeTraining) {
+  v1::StudySpec spec = Spec();
+  v1::Constraint& energy = *spec.add_constraints();
+  energy.set_metric("energy_mj");
+  energy.set_device("jetson-orin-nano");
+  v1::Constraint& memory = *spec.add_constraints();
+  memory.set_metric("peak_memory_mb");
+  memory.set_device("x86_64");
+  EXPECT_THAT(
+      StagesOf(spec),
+      ElementsAre(StageKey{v1::SCREEN, ""},
+                  StageKey{v1::MEASURE, "jetson-orin-nano"},
+                  StageKey{v1::MEASURE, "x86_64"}, StageKey{v1::TRAIN, ""}));
+}
+
+TEST(StagesOf, ConstraintAloneCanRequireTraining) {
+  v1::StudySpec spec;
+  spec.add_objectives()->set_minimize("flops_m");
+  spec.add_constraints()->set_metric("validation_loss");
+  EXPECT_THAT(StagesOf(spec),
+              ElementsAre(StageKey{v1::SCREEN, ""}, StageKey{v1::TRAIN, ""}));
+}
+
+TEST(StagesOf, AsksOnlyInAnExternalStudy) {
+  v1::StudySpec spec = Spec();
+  spec.mutable_external();
+  EXPECT_THAT(StagesOf(spec), ElementsAre(StageKey{v1::ASK, ""}));
+}
+
+TEST(WithDefaults, FillsEachAsStudyProtoSays) {
+  v1::StudySpec spec = Spec();
+  v1::Nasbench201Space& space = *spec.mutable_space()->mutable_nasbench201();
+  for (const int v : {1, 28, 28}) space.add_input(v);
+  spec.mutable_train()->set_dataset("mnist");
+  const v1::StudySpec filled = WithDefaults(spec);
+  EXPECT_EQ(filled.space().nasbench201().channels(), 16);
+  EXPECT_EQ(filled.space().nasbench201().cells(), 5);
+  EXPECT_EQ(filled.objectives(0).reference(), 0);
+  EXPECT_TRUE(filled.objectives(0).has_reference());
+  EXPECT_EQ(filled.objectives(1).reference(), 20);
+  EXPECT_TRUE(filled.strategy().has_auto_());
+  const v1::TrainSpec& train = filled.train();
+  EXPECT_EQ(train.dataset(), "mnist");
+  EXPECT_EQ(train.data_dir(), "");
+  EXPECT_EQ(train.epochs(), 12);
+  EXPECT_EQ(train.batch(), 128);
+  EXPECT_EQ(train.data_fraction(), 1);
+  EXPECT_EQ(train.validation_fraction(), 0.1);
+  EXPECT_EQ(train.learning_rate(), 0.1);
+  EXPECT_EQ(train.momentum(), 0.9);
+  EXPECT_EQ(train.weight_decay(), 5e-4);
+  EXPECT_EQ(train.label_smoothing(), 0.1);
+  EXPECT_DOUBLE_EQ(train.warmup_epochs(), 0.6);
+  EXPECT_TRUE(train.augment());
+  EXPECT_TRUE(train.has_crop_padding());
+  EXPECT_EQ(train.crop_padding(), 4);  // 28 / 8, rounded.
+  EXPECT_EQ(train.cutout(), 0);
+  EXPECT_EQ(train.threads(), 0);
+  const v1::MeasureSpec& measure = filled.measure();
+  EXPECT_EQ(measure.runtime(), "onnxruntime");
+  EXPECT_EQ(measure.threads(), 1);
+  EXPECT_EQ(measure.batch(), 1);
+  EXPECT_EQ(measure.precision(), "fp32");
+  EXPECT_EQ(measure.target_half_width(), 0.02);
+  EXPECT_EQ(FromProto(measure.min_time()), absl::Milliseconds(300));
+  EXPECT_EQ(FromProto(measure.max_time()), absl::Seconds(5));
+  EXPECT_EQ(filled.max_attempts(), 3);
+  EXPECT_EQ(filled.max_parallel_trials(), 0);  // Depends on the fleet.
+  EXPECT_FALSE(filled.budget().has_wall_clock());
+  EXPECT_FALSE(filled.has_external());
+}
+
+TEST(WithDefaults, FillsMobileChoicesStrategiesAndLeases) {
+  v1::StudySpec spec = Spec();
+  spec.mutable_space()->mutable_mobile()->add_stages()->set_channels(24);
+  spec.mutable_strategy()->mutable_ageing_evolution()->set_population(8);
+  spec.mutable_external();
+  v1::StudySpec filled = WithDefaults(spec);
+  const v1::MobileSpace& mobile = filled.space().mobile();
+  EXPECT_THAT(mobile.kernel_choices(), ElementsAre(3, 5, 7));
+  EXPECT_THAT(mobile.expansion_choices(), ElementsAre(3, 4, 6));
+  EXPECT_THAT(mobile.depth_choices(), ElementsAre(2, 3, 4));
+  EXPECT_THAT(mobile.width_choices(), ElementsAre(1.0));
+  EXPECT_EQ(mobile.stages(0).stride(), 1);
+  EXPECT_EQ(filled.strategy().ageing_evolution().sample_size(), 8);
+  EXPECT_EQ(FromProto(filled.external().lease()), absl::Hours(1));
+  EXPECT_FALSE(filled.has_measure());  // Nothing is measured by us.
+  EXPECT_FALSE(filled.has_train());
+  spec.mutable_strategy()->mutable_nsga2();
+  filled = WithDefaults(spec);
+  EXPECT_EQ(filled.strategy().nsga2().population(), Nsga2Config{}.population);
+  EXPECT_EQ(filled.strategy().nsga2().crossover(), 0.9);
+}
+
+TEST(WithDefaults, ChangesNothingThatIsSetAndNothingTwice) {
+  v1::StudySpec spec = Spec();
+  v1::TrainSpec& train = *spec.mutable_train();
+  train.set_dataset("cifar10");
+  train.set_epochs(3);
+  train.set_validation_fraction(0.25);
+  train.set_momentum(0);
+  train.set_weight_decay(0);
+  train.set_augment(false);
+  train.set_crop_padding(0);
+  train.set_warmup_epochs(0);
+  spec.mutable_measure()->set_runtime("libtorch");
+  spec.set_max_attempts(1);
+  const v1::StudySpec once = WithDefaults(spec);
+  EXPECT_EQ(once.train().epochs(), 3);
+  EXPECT_EQ(once.train().validation_fraction(), 0.25);
+  EXPECT_EQ(once.train().momentum(), 0);
+  EXPECT_EQ(once.train().weight_decay(), 0);
+  EXPECT_FALSE(once.train().augment());
+  EXPECT_EQ(once.train().crop_padding(), 0);
+  EXPECT_EQ(once.train().warmup_epochs(), 0);
+  EXPECT_EQ(once.measure().runtime(), "libtorch");
+  EXPECT_EQ(once.max_attempts(), 1);
+  EXPECT_TRUE(MessageDifferencer::Equals(WithDefaults(once), once));
+}
+
+}  // namespace
+}  // namespace hwnas
