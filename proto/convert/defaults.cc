@@ -1,6 +1,7 @@
 // Every "unset means" of study.proto, in its order.
 #include <algorithm>
 
+#include "nas/space/mobile.h"
 #include "proto/convert/convert.h"
 
 namespace hwnas {
@@ -19,16 +20,27 @@ void FillSpace(v1::SpaceSpec* space) {
     if (out.channels() == 0) out.set_channels(defaults.channels);
     if (out.cells() == 0) out.set_cells(defaults.cells);
   } else if (space->has_mobile()) {
-    const MobileConfig defaults;
     v1::MobileSpace& out = *space->mutable_mobile();
+    // The preset depends on the image: without one there is none.
+    const absl::StatusOr<SpaceConfig> given = FromProto(*space);
+    if (!given.ok()) return;
+    const MobileConfig defaults = WithPreset(std::get<MobileConfig>(*given));
     FillIfEmpty(defaults.kernel_choices, out.mutable_kernel_choices());
     FillIfEmpty(defaults.expansion_choices, out.mutable_expansion_choices());
     FillIfEmpty(defaults.depth_choices, out.mutable_depth_choices());
     FillIfEmpty(defaults.width_choices, out.mutable_width_choices());
-    // Stem and stages: the space's own presets.
-    for (v1::MobileStage& stage : *out.mutable_stages()) {
-      if (stage.stride() == 0) stage.set_stride(MobileStageConfig{}.stride);
+    out.set_stem_channels(defaults.stem_channels);
+    out.set_stem_stride(defaults.stem_stride);
+    out.clear_stages();
+    for (const MobileStageConfig& in : defaults.stages) {
+      v1::MobileStage& stage = *out.add_stages();
+      stage.set_channels(in.channels);
+      stage.set_stride(in.stride);
+      stage.set_squeeze_excite(in.squeeze_excite);
+      stage.set_hard_swish(in.hard_swish);
     }
+    out.set_head_channels(defaults.head_channels);
+    out.set_final_expand_channels(defaults.final_expand_channels);
   }
 }
 

@@ -22,7 +22,9 @@ bool IsId(absl::string_view id) {
 
 // 1, 2, ... without sign or leading zeros, so that a trial has one name.
 bool ParseNumber(absl::string_view text, int64_t* number) {
-  return !text.empty() && text[0] >= '1' && text[0] <= '9' &&
+  // SimpleAtoi takes signs and surrounding white space; we do not.
+  return !text.empty() && text[0] != '0' &&
+         text.find_first_not_of("0123456789") == absl::string_view::npos &&
          absl::SimpleAtoi(text, number);
 }
 

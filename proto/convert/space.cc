@@ -62,6 +62,7 @@ absl::StatusOr<SpaceConfig> FromProto(const v1::SpaceSpec& proto) {
         out.hard_swish = stage.hard_swish();
       }
       config.head_channels = in.head_channels();
+      config.final_expand_channels = in.final_expand_channels();
       return config;
     }
     case v1::SpaceSpec::KIND_NOT_SET:

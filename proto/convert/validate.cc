@@ -7,9 +7,11 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "common/rng.h"
 #include "proto/convert/convert.h"
 #include "proto/convert/nearest_name.h"
@@ -20,11 +22,12 @@ namespace {
 constexpr int kMaxObjectives = 8;
 constexpr int kMaxConstraints = 32;
 constexpr int kMaxChoices = 64;  // In one list of a space.
-constexpr int kMaxStages = 32;
-constexpr int kMaxImageSide = 16384;
-constexpr int kMaxImageChannels = 65536;
+constexpr int kMaxStages = 16;
+constexpr int kMaxImageSide = GraphLimits::kMaxImageSide;
+constexpr int kMaxImageChannels = 4096;
 constexpr int kMaxClasses = 100'000;
-constexpr int kMaxChannels = 65536;
+constexpr int kMaxChannels = 4096;  // Of a stem or a stage.
+constexpr int kMaxHeadChannels = 8192;
 constexpr size_t kMaxPathBytes = 4096;
 constexpr int64_t kMaxTrials = 10'000'000;
 // Enough for any file written by hand; a hostile one gets no longer answer.
@@ -366,7 +369,9 @@ void CheckMobile(const v1::MobileSpace& space, const std::string& path,
                   kMaxChannels);
   out->RangeIfSet(path + ".stem_stride", space.stem_stride(), 1, 2);
   out->RangeIfSet(path + ".head_channels", space.head_channels(), 1,
-                  kMaxChannels);
+                  kMaxHeadChannels);
+  out->RangeIfSet(path + ".final_expand_channels",
+                  space.final_expand_channels(), 1, kMaxHeadChannels);
   if (space.stages_size() > kMaxStages) {
     out->Add(path + ".stages", absl::StrCat(space.stages_size(),
                                             " stages are too many: expected at "
@@ -455,7 +460,13 @@ void CheckSpace(const v1::StudySpec& spec, Checker* out) {
   }
   if (out->size() != before) return;
   if (absl::Status status = TryOnePoint(space); !status.ok()) {
-    out->Add(path, std::string(status.message()));
+    // "mobile.input: ..." names the field already.
+    const std::pair<std::string, std::string> parts =
+        absl::StrSplit(std::string(status.message()), absl::MaxSplits(": ", 1));
+    const bool named = absl::StartsWith("spec.space." + parts.first, path) &&
+                       absl::StrContains(status.message(), ": ");
+    out->Add(named ? "spec.space." + parts.first : path,
+             named ? parts.second : std::string(status.message()));
   }
 }
 

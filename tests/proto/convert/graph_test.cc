@@ -4,6 +4,7 @@
 #include "common/limits.h"
 #include "common/rng.h"
 #include "gmock/gmock.h"
+#include "google/protobuf/stubs/logging.h"
 #include "gtest/gtest.h"
 #include "proto/convert/convert.h"
 
@@ -160,6 +161,7 @@ void TakeBytes(const std::string& bytes) {
 }
 
 TEST(ModelGraphConversion, SurvivesRandomAndDamagedBytes) {
+  const google::protobuf::LogSilencer quiet;  // Of invalid UTF-8.
   Rng rng(11);
   const std::string good = ToProto(EveryOperator()).SerializeAsString();
   for (int i = 0; i < 3000; ++i) {

@@ -147,7 +147,10 @@ TEST(WithDefaults, FillsEachAsStudyProtoSays) {
 
 TEST(WithDefaults, FillsMobileChoicesStrategiesAndLeases) {
   v1::StudySpec spec = Spec();
-  spec.mutable_space()->mutable_mobile()->add_stages()->set_channels(24);
+  v1::MobileSpace& space = *spec.mutable_space()->mutable_mobile();
+  for (const int v : {3, 32, 32}) space.add_input(v);
+  space.set_classes(10);
+  space.add_stages()->set_channels(24);
   spec.mutable_strategy()->mutable_ageing_evolution()->set_population(8);
   spec.mutable_external();
   v1::StudySpec filled = WithDefaults(spec);
@@ -165,6 +168,25 @@ TEST(WithDefaults, FillsMobileChoicesStrategiesAndLeases) {
   filled = WithDefaults(spec);
   EXPECT_EQ(filled.strategy().nsga2().population(), Nsga2Config{}.population);
   EXPECT_EQ(filled.strategy().nsga2().crossover(), 0.9);
+}
+
+// A study keeps its network when a later release has another preset.
+TEST(WithDefaults, WritesThePresetOutWithoutChangingTheSpace) {
+  for (const int side : {28, 32, 64, 224}) {
+    for (const bool given : {false, true}) {
+      v1::StudySpec spec;
+      v1::MobileSpace& space = *spec.mutable_space()->mutable_mobile();
+      for (const int v : {3, side, side}) space.add_input(v);
+      space.set_classes(10);
+      if (given) space.add_stages()->set_channels(24);
+      const v1::StudySpec filled = WithDefaults(spec);
+      EXPECT_GT(filled.space().mobile().stages_size(), 0);
+      EXPECT_GT(filled.space().mobile().stem_stride(), 0);
+      EXPECT_EQ((*CreateSpace(*FromProto(filled.space())))->key(),
+                (*CreateSpace(*FromProto(spec.space())))->key());
+      EXPECT_TRUE(MessageDifferencer::Equals(WithDefaults(filled), filled));
+    }
+  }
 }
 
 TEST(WithDefaults, ChangesNothingThatIsSetAndNothingTwice) {

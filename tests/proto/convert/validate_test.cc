@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "common/rng.h"
 #include "gmock/gmock.h"
+#include "google/protobuf/stubs/logging.h"
 #include "gtest/gtest.h"
 #include "proto/convert/convert.h"
 
@@ -342,15 +343,30 @@ TEST(ValidateStudySpec, NamesWhatIsWrongWithTheMobileSpace) {
        },
        "spec.space.mobile.stages[0].stride", "3 is out of range"},
       {[](v1::StudySpec& s) {
-         for (int i = 0; i < 33; ++i) {
+         for (int i = 0; i < 17; ++i) {
            s.mutable_space()->mutable_mobile()->add_stages()->set_channels(8);
          }
        },
-       "spec.space.mobile.stages", "33 stages are too many"},
+       "spec.space.mobile.stages", "17 stages are too many"},
       {[](v1::StudySpec& s) {
          s.mutable_space()->mutable_mobile()->set_head_channels(-5);
        },
        "spec.space.mobile.head_channels", "-5 is out of range"},
+      {[](v1::StudySpec& s) {
+         s.mutable_space()->mutable_mobile()->set_final_expand_channels(9000);
+       },
+       "spec.space.mobile.final_expand_channels",
+       "9000 is out of range: expected 1 to 8192"},
+      // Only the space itself finds these.
+      {[](v1::StudySpec& s) {
+         s.mutable_space()->mutable_mobile()->add_resolution_choices(7);
+       },
+       "spec.space.mobile.resolution_choices",
+       "an image of 7 pixels is too small for strides of 8 in all"},
+      {[](v1::StudySpec& s) {
+         s.mutable_space()->mutable_mobile()->add_resolution_choices(16000);
+       },
+       "spec.space.mobile", "the largest network is not possible"},
       {[](v1::StudySpec& s) {
          s.mutable_space()->mutable_mobile()->set_input(1, 32);
          s.mutable_space()->mutable_mobile()->set_input(2, 32);
@@ -446,7 +462,8 @@ TEST(ValidateStudySpec, NamesWhatIsWrongWithTheRest) {
       {[](v1::StudySpec& s) { s.mutable_measure()->set_batch(5000); },
        "spec.measure.batch", "5000 is out of range: expected 1 to 4096"},
       {[](v1::StudySpec& s) { s.mutable_measure()->set_precision("fp16"); },
-       "spec.measure.precision", "did you mean fp32?"},
+       "spec.measure.precision",
+       "unknown precision \"fp16\": expected one of fp32"},
       {[](v1::StudySpec& s) { s.mutable_measure()->set_target_half_width(0); },
        "spec.measure.target_half_width", "0 is out of range"},
       {[](v1::StudySpec& s) {
@@ -512,6 +529,7 @@ TEST(ValidateStudySpec, AnswersToAHostileStudyAreShort) {
 }
 
 TEST(ValidateStudySpec, SurvivesDamagedBytes) {
+  const google::protobuf::LogSilencer quiet;  // Of invalid UTF-8.
   Rng rng(5);
   const std::string good[] = {WithDefaults(Valid()).SerializeAsString(),
                               WithDefaults(ValidMobile()).SerializeAsString()};
