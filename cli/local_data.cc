@@ -1,0 +1,97 @@
+#include "cli/local_data.h"
+
+#include <filesystem>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace hwnas::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool Has(const std::string& dir, const std::string& file) {
+  std::error_code error;
+  return fs::exists(dir + "/" + file, error) ||
+         fs::exists(dir + "/" + file + ".gz", error);
+}
+
+struct KnownData {
+  const char* name;
+  std::vector<std::string> files;  // Enough to recognise it.
+  const char* package_dir;         // Empty if no package has it.
+  const char* remedy;
+};
+
+const std::vector<KnownData>& AllKnownData() {
+  static const auto& known = *new std::vector<KnownData>{
+      {"fashion-mnist",
+       {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"},
+       "/usr/share/datasets/fashion-mnist",
+       "install the Debian package dataset-fashion-mnist"},
+      {"mnist",
+       {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"},
+       "",
+       "name the folder of the four IDX files with --data-dir or data_dir"},
+      {"cifar10",
+       {"data_batch_1.bin", "test_batch.bin"},
+       "",
+       "name the folder of the binary batches (cifar-10-batches-bin) with "
+       "--data-dir or data_dir"},
+      {"cifar100",
+       {"train.bin", "test.bin"},
+       "",
+       "name the folder of the binary version (cifar-100-binary) with "
+       "--data-dir or data_dir"},
+  };
+  return known;
+}
+
+}  // namespace
+
+absl::Status CheckLocalData(const v1::TrainSpec& train,
+                            const std::string& worker_dir) {
+  const std::string name = train.dataset();
+  if (name == "folder") {
+    const std::string dir =
+        train.data_dir().empty() ? worker_dir : train.data_dir();
+    std::error_code error;
+    if (dir.empty() || !fs::is_directory(dir + "/train", error)) {
+      return absl::NotFoundError(absl::StrCat(
+          "'folder' needs images in ", dir.empty() ? "<data_dir>" : dir,
+          "/train/<class>/*.png or .jpg, and there is no such folder"));
+    }
+    return absl::OkStatus();
+  }
+  for (const KnownData& known : AllKnownData()) {
+    if (name != known.name) continue;
+    std::vector<std::string> places;
+    auto add = [&](const std::string& dir) {
+      if (dir.empty()) return;
+      places.push_back(dir);
+      places.push_back(dir + "/" + name);
+    };
+    add(train.data_dir());
+    if (train.data_dir().empty()) {
+      add(worker_dir);
+      if (*known.package_dir != '\0') places.push_back(known.package_dir);
+    }
+    for (const std::string& place : places) {
+      bool all = true;
+      for (const std::string& file : known.files) all = all && Has(place, file);
+      if (all) return absl::OkStatus();
+    }
+    return absl::NotFoundError(absl::StrCat(
+        "the data set '", name, "' is not on this machine",
+        places.empty()
+            ? ""
+            : absl::StrCat(" (looked in ", absl::StrJoin(places, ", "), ")"),
+        ": ", known.remedy));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace hwnas::cli

@@ -1,0 +1,31 @@
+// What a finished (or stopped) study leaves in a folder for its user.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "cli/client.h"
+#include "cli/report.h"
+
+namespace hwnas::cli {
+
+// Everything that results are made of, asked from a controller.
+absl::StatusOr<ReportInput> FetchResults(Client* client,
+                                         const std::string& study_name);
+
+struct WrittenResults {
+  std::vector<std::string> files;  // Names within the folder.
+  int64_t chosen_trial = 0;        // In best.onnx; 0 if the front is empty.
+  bool trained = false;            // Whether best.onnx has trained weights.
+};
+
+// Writes front.csv, front.json, trials.csv, trials.json, report.html and, if
+// the front is not empty, best.onnx of the member that `pick` names (see
+// PickTrial). Each file is replaced as a whole.
+absl::StatusOr<WrittenResults> WriteResults(Client* client, ReportInput results,
+                                            const std::string& folder,
+                                            const std::string& pick);
+
+}  // namespace hwnas::cli
