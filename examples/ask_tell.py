@@ -1,112 +1,120 @@
 #!/usr/bin/env python3
-"""Drives a study by ask and tell: hwnas proposes, this program evaluates.
+"""Drives a study with an evaluator of your own, in plain Python.
 
-Needs only python3-grpcio, python3-yaml, protobuf-compiler and
-protobuf-compiler-grpc (Debian's names).
-The evaluator here is a stand-in that needs no hardware: it scores an
-architecture by its operators. Replace `evaluate` by your own.
+Needs only Debian's python3-grpcio, protobuf-compiler and
+protobuf-compiler-grpc: the stubs are generated from proto/ into a temporary
+folder. Replace evaluate() by whatever you measure.
 
-Example:
-  hwnas-controller --store=/tmp/hwnas-store &
-  python3 examples/ask_tell.py --server 127.0.0.1:7420
+  hwnas-controller --store=/tmp/ask-tell &
+  hwnas submit examples/ask_tell.yaml
+  python3 examples/ask_tell.py --study ask-tell
+
+Several copies may run at once: each trial is leased to one of them. A trial
+whose evaluator falls silent for longer than the lease is handed out again.
 """
 import argparse
 import importlib
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import grpc
-from google.protobuf import json_format
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROTO_DIR = pathlib.Path(__file__).resolve().parent.parent / "proto"
 
 
-def generate_stubs():
-    """Compiles the .proto files and returns the modules that we use."""
-    folder = tempfile.mkdtemp(prefix="hwnas-stubs-")
-    protos = sorted(str(p) for p in (ROOT / "proto/hwnas/v1").glob("*.proto"))
+def load_stubs(folder):
+    """Generates hwnas.v1 for Python and imports what this script uses."""
+    files = sorted(str(path) for path in (PROTO_DIR / "hwnas" / "v1").glob("*.proto"))
     plugin = shutil.which("grpc_python_plugin")
-    if not plugin or not shutil.which("protoc"):
+    if shutil.which("protoc") is None or plugin is None:
         sys.exit("ask_tell: install protobuf-compiler and protobuf-compiler-grpc")
-    subprocess.run(["protoc", f"-I{ROOT / 'proto'}", f"--python_out={folder}", f"--grpc_out={folder}",
-                    f"--plugin=protoc-gen-grpc={plugin}", *protos], check=True)
+    subprocess.run(["protoc", f"-I{PROTO_DIR}", f"--python_out={folder}",
+                    f"--grpc_out={folder}", f"--plugin=protoc-gen-grpc={plugin}", *files],
+                   check=True)
     sys.path.insert(0, folder)
-    names = ["study_pb2", "study_service_pb2", "study_service_pb2_grpc",
-             "trial_service_pb2", "trial_service_pb2_grpc", "measurement_pb2"]
-    return {name: importlib.import_module(f"hwnas.v1.{name}") for name in names}
-
-
-# What the stand-in evaluator thinks of the operators of a cell.
-SCORE = {"none": 0.0, "skip_connect": 0.6, "nor_conv_1x1": 0.8,
-         "nor_conv_3x3": 1.0, "avg_pool_3x3": 0.3}
-COST = {"none": 0.0, "skip_connect": 0.1, "nor_conv_1x1": 1.0,
-        "nor_conv_3x3": 9.0, "avg_pool_3x3": 0.5}
+    names = ("measurement_pb2", "study_service_pb2", "study_service_pb2_grpc",
+             "trial_service_pb2", "trial_service_pb2_grpc")
+    return [importlib.import_module("hwnas.v1." + name) for name in names]
 
 
 def evaluate(parameters):
-    """Returns the metrics of one architecture, given {decision: option}."""
-    options = parameters.values()
-    return {"score": sum(SCORE[o] for o in options) / len(parameters),
-            "cost": sum(COST[o] for o in options)}
+    """A stand-in for a real evaluation: a score and a cost from the choices.
 
-
-def read_study(path):
-    import yaml
-    with open(path, encoding="utf-8") as file:
-        return yaml.safe_load(file)
+    `parameters` maps the name of each decision to the option taken, e.g.
+    {"edge_0_1": "nor_conv_3x3", ...}.
+    """
+    score = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 2.0, "skip_connect": 1.0,
+             "avg_pool_3x3": 0.5, "none": 0.0}
+    cost = {"nor_conv_3x3": 3.0, "nor_conv_1x1": 1.0, "skip_connect": 0.1,
+            "avg_pool_3x3": 0.4, "none": 0.0}
+    options = list(parameters.values())
+    return {
+        "score": sum(score.get(o, 0) for o in options) + 0.5 * len(set(options)),
+        "cost": sum(cost.get(o, 0) for o in options),
+    }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", default="127.0.0.1:7420", help="host:port of hwnas-controller (default: %(default)s)")
-    parser.add_argument("--study", default=str(ROOT / "examples/ask_tell.yaml"), help="study file with `external` (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=4, help="trials asked for at once (default: %(default)s)")
-    options = parser.parse_args()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", default=os.environ.get("HWNAS_SERVER", "127.0.0.1:7420"),
+                        help="controller, HOST:PORT (default: $HWNAS_SERVER or 127.0.0.1:7420)")
+    parser.add_argument("--study", default="ask-tell", help="name of the study (default: ask-tell)")
+    parser.add_argument("--batch", type=int, default=4, help="trials to ask for at once, 1 to 64")
+    arguments = parser.parse_args()
+    parent = "studies/" + arguments.study
 
-    stubs = generate_stubs()
-    study_pb2, measurement_pb2 = stubs["study_pb2"], stubs["measurement_pb2"]
-    service_pb2, trial_pb2 = stubs["study_service_pb2"], stubs["trial_service_pb2"]
-    channel = grpc.insecure_channel(options.server)
-    studies = stubs["study_service_pb2_grpc"].StudyServiceStub(channel)
-    trials = stubs["trial_service_pb2_grpc"].TrialServiceStub(channel)
+    with tempfile.TemporaryDirectory() as folder:
+        measurement, studies, studies_grpc, trials, trials_grpc = load_stubs(folder)
+        channel = grpc.insecure_channel(arguments.server)
+        service = trials_grpc.TrialServiceStub(channel)
+        try:
+            run(service, parent, arguments.batch, trials, measurement)
+            front = studies_grpc.StudyServiceStub(channel).GetFront(
+                studies.GetFrontRequest(name=parent), timeout=15)
+        except grpc.RpcError as error:
+            sys.exit(f"ask_tell: {arguments.server}: {error.code().name}: {error.details()}")
 
-    document = read_study(options.study)
-    spec = json_format.ParseDict(document["spec"], study_pb2.StudySpec())
-    try:
-        study = studies.CreateStudy(service_pb2.CreateStudyRequest(
-            study_id=document["metadata"]["name"], spec=spec), timeout=10)
-    except grpc.RpcError as error:
-        sys.exit(f"ask_tell: {options.server}: {error.details()}")
-    print(f"{study.name}: {spec.budget.trials} trials")
+    print(f"\nfront of {parent}, hypervolume {front.hypervolume:.4g}:")
+    for trial in front.trials:
+        values = "  ".join(f"{m.metric}={m.value:.4g}" for m in trial.measurements)
+        print(f"  trial {trial.number}: {values}  {trial.architecture.text}")
 
+
+def run(service, parent, batch, trials, measurement):
+    """Asks, evaluates and tells until the study has ended."""
+    client_id = f"ask_tell.py-{os.getpid()}"
     while True:
-        asked = trials.AskTrials(trial_pb2.AskTrialsRequest(
-            parent=study.name, count=options.batch, client_id="ask_tell.py"), timeout=10)
-        if asked.study_ended:
-            break
+        asked = service.AskTrials(trials.AskTrialsRequest(
+            parent=parent, count=batch, client_id=client_id), timeout=15)
         reports = []
         for item in asked.trials:
-            values = evaluate(dict(item.parameters))
-            reports.append(trial_pb2.TrialReport(
-                trial=item.trial.name, attempt=item.attempt,
-                measurements=[measurement_pb2.Measurement(
-                    metric=name, value=value, sample_count=1,
-                    provenance=measurement_pb2.EXTERNAL) for name, value in values.items()]))
-            print(f"  trial {item.trial.number}: score {values['score']:.3f}, cost {values['cost']:.1f}")
+            report = trials.TrialReport(trial=item.trial.name, attempt=item.attempt)
+            try:
+                values = evaluate(dict(item.parameters))
+            except Exception as error:  # The search goes on without this trial.
+                report.error = str(error)[:500] or type(error).__name__
+            else:
+                for name, value in values.items():
+                    report.measurements.append(measurement.Measurement(
+                        metric=name, value=value, sample_count=1,
+                        provenance=measurement.EXTERNAL))
+                print(f"trial {item.trial.number}: {values}")
+            reports.append(report)
         if reports:
-            told = trials.TellTrials(trial_pb2.TellTrialsRequest(reports=reports), timeout=10)
+            told = service.TellTrials(trials.TellTrialsRequest(reports=reports), timeout=15)
             for report, status in zip(reports, told.statuses):
-                if status.code:
-                    print(f"  {report.trial} was refused: {status.message}", file=sys.stderr)
-
-    front = studies.GetFront(service_pb2.GetFrontRequest(name=study.name), timeout=10)
-    print(f"Front of {len(front.trials)} trials, hypervolume {front.hypervolume:.4g}:")
-    for trial in front.trials:
-        values = {m.metric: m.value for m in trial.measurements}
-        print(f"  trial {trial.number}: score {values['score']:.3f}, cost {values['cost']:.1f}  {trial.architecture.text}")
+                if status.code != 0:
+                    print(f"{report.trial}: {status.message}", file=sys.stderr)
+        elif asked.study_ended:
+            return
+        else:
+            time.sleep(0.5)  # All that remain are out with someone else.
 
 
 if __name__ == "__main__":
