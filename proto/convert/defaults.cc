@@ -1,5 +1,6 @@
 // Every "unset means" of study.proto, in its order.
 #include <algorithm>
+#include <optional>
 
 #include "nas/space/mobile.h"
 #include "proto/convert/convert.h"
@@ -72,14 +73,16 @@ void FillStrategy(v1::StrategySpec* strategy) {
   }
 }
 
-// Height of the images that the space expects; 0 if not given.
-int ImageHeight(const v1::SpaceSpec& space) {
+// Height of the images that are trained on; unknown if it is searched.
+std::optional<int> ImageHeight(const v1::SpaceSpec& space) {
+  if (!space.mobile().resolution_choices().empty()) return std::nullopt;
   const auto& input =
       space.has_mobile() ? space.mobile().input() : space.nasbench201().input();
-  return input.size() == 3 ? input[1] : 0;
+  if (input.size() != 3) return std::nullopt;
+  return input[1];
 }
 
-void FillTrain(int image_height, v1::TrainSpec* train) {
+void FillTrain(std::optional<int> image_height, v1::TrainSpec* train) {
   if (train->epochs() == 0) train->set_epochs(12);
   if (train->batch() == 0) train->set_batch(128);
   if (!train->has_data_fraction()) train->set_data_fraction(1);
@@ -92,8 +95,9 @@ void FillTrain(int image_height, v1::TrainSpec* train) {
     train->set_warmup_epochs(0.05 * train->epochs());
   }
   if (!train->has_augment()) train->set_augment(true);
-  if (!train->has_crop_padding()) {
-    train->set_crop_padding((image_height + 4) / 8);  // Rounded.
+  // Else the worker, which knows the resolution of each network, does it.
+  if (!train->has_crop_padding() && image_height.has_value()) {
+    train->set_crop_padding(*image_height / 8);
   }
 }
 

@@ -530,6 +530,19 @@ std::string TrainedMetric(const v1::StudySpec& spec) {
   return "";
 }
 
+// Of the images that a network may be trained on.
+int SmallestHeight(const v1::SpaceSpec& space) {
+  const auto& resolutions = space.mobile().resolution_choices();
+  const auto& input =
+      space.has_mobile() ? space.mobile().input() : space.nasbench201().input();
+  int height = input.size() == 3 ? input[1] : kMaxImageSide;
+  if (!resolutions.empty()) {
+    height = *std::min_element(resolutions.begin(), resolutions.end());
+  }
+  // An impossible height is another error.
+  return height < 1 ? kMaxImageSide : std::min(height, kMaxImageSide);
+}
+
 void CheckTrain(const v1::StudySpec& spec, Checker* out) {
   const std::string trained = spec.has_external() ? "" : TrainedMetric(spec);
   if (!spec.has_train()) {
@@ -595,10 +608,11 @@ void CheckTrain(const v1::StudySpec& spec, Checker* out) {
     out->Require(v >= 0 && v <= epochs, path + ".warmup_epochs", v,
                  absl::StrCat("0 to ", epochs, ", the number of epochs"));
   }
+  const int height = SmallestHeight(spec.space());
   if (train.has_crop_padding()) {
-    out->Range(path + ".crop_padding", train.crop_padding(), 0, 1024);
+    out->Range(path + ".crop_padding", train.crop_padding(), 0, height);
   }
-  out->RangeIfSet(path + ".cutout", train.cutout(), 1, kMaxImageSide);
+  out->RangeIfSet(path + ".cutout", train.cutout(), 1, 2 * height);
   out->RangeIfSet(path + ".threads", train.threads(), 1, 1024);
 }
 

@@ -128,7 +128,7 @@ TEST(WithDefaults, FillsEachAsStudyProtoSays) {
   EXPECT_DOUBLE_EQ(train.warmup_epochs(), 0.6);
   EXPECT_TRUE(train.augment());
   EXPECT_TRUE(train.has_crop_padding());
-  EXPECT_EQ(train.crop_padding(), 4);  // 28 / 8, rounded.
+  EXPECT_EQ(train.crop_padding(), 3);  // 28 / 8, rounded down.
   EXPECT_EQ(train.cutout(), 0);
   EXPECT_EQ(train.threads(), 0);
   const v1::MeasureSpec& measure = filled.measure();
@@ -187,6 +187,16 @@ TEST(WithDefaults, WritesThePresetOutWithoutChangingTheSpace) {
       EXPECT_TRUE(MessageDifferencer::Equals(WithDefaults(filled), filled));
     }
   }
+}
+
+TEST(WithDefaults, LeavesThePaddingToTheWorkerWhereResolutionIsSearched) {
+  v1::StudySpec spec;
+  v1::MobileSpace& space = *spec.mutable_space()->mutable_mobile();
+  for (const int v : {3, 224, 224}) space.add_input(v);
+  space.set_classes(10);
+  space.add_resolution_choices(24);
+  spec.mutable_train();
+  EXPECT_FALSE(WithDefaults(spec).train().has_crop_padding());
 }
 
 TEST(WithDefaults, ChangesNothingThatIsSetAndNothingTwice) {

@@ -447,6 +447,10 @@ TEST(ValidateStudySpec, NamesWhatIsWrongWithTraining) {
        "spec.train.crop_padding", "-1 is out of range"},
       {[](v1::StudySpec& s) { s.mutable_train()->set_cutout(-1); },
        "spec.train.cutout", "-1 is out of range"},
+      {[](v1::StudySpec& s) { s.mutable_train()->set_crop_padding(29); },
+       "spec.train.crop_padding", "29 is out of range: expected 0 to 28"},
+      {[](v1::StudySpec& s) { s.mutable_train()->set_cutout(57); },
+       "spec.train.cutout", "57 is out of range: expected 1 to 56"},
       {[](v1::StudySpec& s) { s.mutable_train()->set_threads(2000); },
        "spec.train.threads", "2000 is out of range"},
   };
