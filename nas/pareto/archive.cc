@@ -1,14 +1,19 @@
 #include "nas/pareto/archive.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <utility>
 
 namespace hwnas {
 
 void ParetoArchive::SetReference(Point reference) {
   reference_ = std::move(reference);
-  hypervolume_ = Hypervolume(points_, reference_);
+  std::vector<Point> front;
+  front.reserve(ids_.size());
+  for (int i = 0; i < size(); ++i) {
+    front.emplace_back(point(i).begin(), point(i).end());
+  }
+  hypervolume_ = Hypervolume(front, reference_);
 }
 
 bool ParetoArchive::WouldJoin(absl::Span<const double> point) const {
@@ -16,32 +21,35 @@ bool ParetoArchive::WouldJoin(absl::Span<const double> point) const {
   for (double value : point) {
     if (!std::isfinite(value)) return false;
   }
-  for (const Point& other : points_) {
-    if (Dominates(other, point)) return false;
+  const double* other = values_.data();
+  for (int i = 0; i < size(); ++i, other += objectives_) {
+    if (Dominates({other, point.size()}, point)) return false;
   }
   return true;
 }
 
 double ParetoArchive::Gain(absl::Span<const double> point) const {
   if (reference_.empty()) return 0;
-  return ExclusiveHypervolume(point, points_, reference_);
+  return ExclusiveHypervolumeOfRows(point, values_, reference_);
 }
 
 bool ParetoArchive::Insert(absl::Span<const double> point, int64_t id) {
   if (!WouldJoin(point)) return false;
   hypervolume_ += Gain(point);
   size_t kept = 0;
-  for (size_t i = 0; i < points_.size(); ++i) {
-    if (Dominates(point, points_[i])) continue;
-    if (kept != i) {
-      points_[kept] = std::move(points_[i]);
+  for (int i = 0; i < size(); ++i) {
+    if (Dominates(point, this->point(i))) continue;
+    if (kept != static_cast<size_t>(i)) {
+      std::copy_n(values_.begin() + static_cast<ptrdiff_t>(i) * objectives_,
+                  objectives_,
+                  values_.begin() + static_cast<ptrdiff_t>(kept) * objectives_);
       ids_[kept] = ids_[i];
     }
     ++kept;
   }
-  points_.resize(kept);
+  values_.resize(kept * objectives_);
   ids_.resize(kept);
-  points_.emplace_back(point.begin(), point.end());
+  values_.insert(values_.end(), point.begin(), point.end());
   ids_.push_back(id);
   return true;
 }

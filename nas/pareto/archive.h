@@ -1,6 +1,7 @@
 // The non-dominated points of a growing set, with their hypervolume.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -41,8 +42,11 @@ class ParetoArchive {
   double Gain(absl::Span<const double> point) const;
 
   // The front, in no particular order: point i has id ids()[i].
-  const std::vector<Point>& points() const { return points_; }
   const std::vector<int64_t>& ids() const { return ids_; }
+  absl::Span<const double> point(int i) const {
+    return absl::MakeSpan(values_).subspan(static_cast<size_t>(i) * objectives_,
+                                           objectives_);
+  }
   int size() const { return static_cast<int>(ids_.size()); }
 
   // 0 without a reference. Points not strictly better than the reference
@@ -52,7 +56,8 @@ class ParetoArchive {
  private:
   int objectives_;
   Point reference_;
-  std::vector<Point> points_;
+  // Point after point, so that a scan stays in cache.
+  std::vector<double> values_;
   std::vector<int64_t> ids_;
   double hypervolume_ = 0;
 };

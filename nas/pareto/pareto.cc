@@ -203,13 +203,13 @@ double ExclusiveVolume(const double* point, int dims, int count, int skip,
   for (int i = 0; i < count; ++i) {
     if (i == skip) continue;
     const double* q = other(i);
-    int worse = -1;
+    // Without branches: on a front they are a coin's toss.
+    int worse = 0;
     int worse_count = 0;
-    for (int k = 0; k < dims && worse_count < 2; ++k) {
-      if (q[k] > point[k]) {
-        worse = k;
-        ++worse_count;
-      }
+    for (int k = 0; k < dims; ++k) {
+      const bool is_worse = q[k] > point[k];
+      worse = is_worse ? k : worse;
+      worse_count += is_worse;
     }
     if (worse_count == 0) return 0;
     if (worse_count == 1) corner[worse] = std::min(corner[worse], q[worse]);
@@ -222,7 +222,9 @@ double ExclusiveVolume(const double* point, int dims, int count, int skip,
   for (int i = 0; i < count; ++i) {
     if (i == skip) continue;
     const double* q = other(i);
-    if (!StrictlyInside(q, corner.data(), dims)) continue;
+    bool inside = true;
+    for (int k = 0; k < dims; ++k) inside &= q[k] < corner[k];
+    if (!inside) continue;
     for (int k = 0; k < dims; ++k) {
       limited.values.push_back(std::max(point[k], q[k]));
     }
@@ -234,11 +236,12 @@ double ExclusiveVolume(const double* point, int dims, int count, int skip,
 
 bool Dominates(absl::Span<const double> a, absl::Span<const double> b) {
   bool better = false;
+  bool worse = false;
   for (size_t k = 0; k < a.size(); ++k) {
-    if (a[k] > b[k]) return false;
-    if (a[k] < b[k]) better = true;
+    worse |= a[k] > b[k];
+    better |= a[k] < b[k];
   }
-  return better;
+  return better && !worse;
 }
 
 std::vector<std::vector<int>> NonDominatedSort(absl::Span<const Point> points) {
@@ -339,6 +342,16 @@ double ExclusiveHypervolume(absl::Span<const double> point,
                          static_cast<int>(others.size()), /*skip=*/-1,
                          reference.data(),
                          [&](int i) { return others[i].data(); });
+}
+
+double ExclusiveHypervolumeOfRows(absl::Span<const double> point,
+                                  absl::Span<const double> others,
+                                  absl::Span<const double> reference) {
+  const size_t dims = reference.size();
+  return ExclusiveVolume(point.data(), static_cast<int>(dims),
+                         static_cast<int>(others.size() / dims), /*skip=*/-1,
+                         reference.data(),
+                         [&](int i) { return others.data() + i * dims; });
 }
 
 std::vector<double> HypervolumeContributions(

@@ -41,6 +41,11 @@ double ExclusiveHypervolume(absl::Span<const double> point,
                             absl::Span<const Point> others,
                             absl::Span<const double> reference);
 
+// The same, of points laid out one after another in one block.
+double ExclusiveHypervolumeOfRows(absl::Span<const double> point,
+                                  absl::Span<const double> others,
+                                  absl::Span<const double> reference);
+
 // Hypervolume that each point adds to the others: 0 for a point that has an
 // equal or a better one.
 std::vector<double> HypervolumeContributions(

@@ -1,0 +1,75 @@
+// Runs a study without the rest of hwnas.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "nas/strategy/strategy.h"
+
+namespace hwnas {
+
+// What a journal holds: what was proposed, and what ended, each in order.
+struct Journal {
+  std::vector<Proposal> proposed;
+  std::vector<Observation> observed;
+
+  // Proposed and not ended, in order.
+  std::vector<Proposal> Pending() const {
+    std::vector<Proposal> pending;
+    for (const Proposal& proposal : proposed) {
+      bool ended = false;
+      for (const Observation& observation : observed) {
+        ended |= observation.proposal.number == proposal.number;
+      }
+      if (!ended) pending.push_back(proposal);
+    }
+    return pending;
+  }
+};
+
+using Evaluator = std::function<Evaluation(const Architecture&)>;
+
+inline std::unique_ptr<Strategy> MustCreate(const StrategyConfig& config,
+                                            const SearchSpace* space,
+                                            const Problem& problem,
+                                            uint64_t seed) {
+  auto strategy = CreateStrategy(config, space, problem, seed);
+  EXPECT_TRUE(strategy.ok()) << strategy.status();
+  return *std::move(strategy);
+}
+
+// Evaluates `trials` architectures with `workers` at once. Which of the running
+// trials ends next is drawn from `order_seed`, so they end out of order. Stops
+// early when the space is exhausted.
+inline Journal Simulate(Strategy& strategy, const Evaluator& evaluate,
+                        int trials, int workers = 1, uint64_t order_seed = 1) {
+  Journal journal;
+  std::vector<Proposal> pending;
+  Rng rng(order_seed);
+  while (static_cast<int>(journal.observed.size()) < trials) {
+    const int free = workers - static_cast<int>(pending.size());
+    const int left = trials - static_cast<int>(journal.proposed.size());
+    SuggestRequest request;
+    request.next_number = static_cast<int64_t>(journal.proposed.size()) + 1;
+    request.count = std::min(free, left);
+    request.pending = pending;
+    auto proposals = strategy.Suggest(request);
+    EXPECT_TRUE(proposals.ok()) << proposals.status();
+    for (Proposal& proposal : *proposals) {
+      journal.proposed.push_back(proposal);
+      pending.push_back(std::move(proposal));
+    }
+    if (pending.empty()) break;
+    const size_t next = rng.Below(pending.size());
+    Observation observation{pending[next],
+                            evaluate(pending[next].architecture)};
+    pending.erase(pending.begin() + next);
+    EXPECT_TRUE(strategy.Observe({observation}).ok());
+    journal.observed.push_back(std::move(observation));
+  }
+  return journal;
+}
+
+}  // namespace hwnas
