@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <ostream>
 #include <set>
 #include <tuple>
 
@@ -29,6 +30,8 @@ struct Named {
   std::string name;
   StrategyConfig config;
 };
+
+void PrintTo(const Named& named, std::ostream* out) { *out << named.name; }
 
 class StrategySuite : public ::testing::TestWithParam<Named> {
  protected:
@@ -284,7 +287,7 @@ TEST_P(EvolutionSuite, FindsAKnownFrontThatRandomSearchDoesNot) {
     auto random = MustCreate(RandomConfig{}, &space, ToyProblem(), seed);
     const double by_chance =
         FrontHypervolume(Simulate(*random, Zdt1(space), 1500, 4), reference);
-    EXPECT_GT(found, 0.97 * best);
+    EXPECT_GT(found, 0.9 * best);
     EXPECT_LT(by_chance, 0.8 * best);
   }
 }
