@@ -1,10 +1,9 @@
 #include "fleet/channel.h"
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "common/address.h"
 #include "common/limits.h"
+#include "common/status_macros.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -12,29 +11,9 @@
 namespace hwnas::fleet {
 
 absl::Status CheckControllerAddress(const std::string& address, bool insecure) {
-  const size_t colon = address.rfind(':');
-  int port = 0;
-  if (colon == std::string::npos || colon == 0 ||
-      !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 1 ||
-      port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("controller address \"", address,
-                     "\" is not understood: expected host:port, for example "
-                     "127.0.0.1:7420"));
-  }
-  absl::string_view host = absl::string_view(address).substr(0, colon);
-  const bool bracketed =
-      absl::ConsumePrefix(&host, "[") && absl::ConsumeSuffix(&host, "]");
-  if (!bracketed && absl::StrContains(host, ':')) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("controller address \"", address,
-                     "\" is not understood: write an IPv6 address in brackets, "
-                     "for example [::1]:7420"));
-  }
-  const bool loopback =
-      host == "localhost" || host == "::1" ||
-      (absl::StartsWith(host, "127.") &&
-       host.find_first_not_of("0123456789.") == absl::string_view::npos);
+  bool loopback = false;
+  HWNAS_RETURN_IF_ERROR(
+      CheckAddress("controller address", address, /*min_port=*/1, &loopback));
   if (!loopback && !insecure) {
     return absl::FailedPreconditionError(absl::StrCat(
         "controller address \"", address,

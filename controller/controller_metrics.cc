@@ -1,0 +1,138 @@
+#include "controller/controller_metrics.h"
+
+#include "absl/strings/ascii.h"
+
+namespace hwnas::controller {
+namespace {
+
+using prometheus::BuildCounter;
+using prometheus::BuildGauge;
+using prometheus::BuildHistogram;
+using prometheus::Histogram;
+
+std::string Lower(const std::string& name) {
+  return absl::AsciiStrToLower(name);
+}
+
+// Seconds to weeks: a stage may be a measurement or a long training.
+Histogram::BucketBoundaries LongBuckets() {
+  return {0.1, 0.3, 1,    3,     10,    30,     100,
+          300, 1e3, 3600, 10800, 36000, 108000, 604800};
+}
+
+Histogram::BucketBoundaries ShortBuckets() {
+  return {1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1, 3, 10};
+}
+
+}  // namespace
+
+ControllerMetrics::ControllerMetrics(
+    std::shared_ptr<prometheus::Registry> registry)
+    : trials_(BuildCounter()
+                  .Name("hwnas_trials_total")
+                  .Help("Trials that ended, by final state")
+                  .Register(*registry)),
+      trial_duration_(BuildHistogram()
+                          .Name("hwnas_trial_duration_seconds")
+                          .Help("From proposal to end of a trial")
+                          .Register(*registry)
+                          .Add({}, LongBuckets())),
+      stage_duration_(BuildHistogram()
+                          .Name("hwnas_stage_duration_seconds")
+                          .Help("From lease to durable result of a stage")
+                          .Register(*registry)),
+      leases_expired_(BuildCounter()
+                          .Name("hwnas_leases_expired_total")
+                          .Help("Leases that ran out")
+                          .Register(*registry)
+                          .Add({})),
+      attempts_failed_(BuildCounter()
+                           .Name("hwnas_attempts_failed_total")
+                           .Help("Attempts that reported an error")
+                           .Register(*registry)),
+      results_ignored_(BuildCounter()
+                           .Name("hwnas_results_ignored_total")
+                           .Help("Duplicate or late results")
+                           .Register(*registry)
+                           .Add({})),
+      journal_append_(BuildHistogram()
+                          .Name("hwnas_journal_append_seconds")
+                          .Help("Time of a durable append to the journal")
+                          .Register(*registry)
+                          .Add({}, ShortBuckets())),
+      journal_failures_(BuildCounter()
+                            .Name("hwnas_journal_append_failures_total")
+                            .Help("Appends that the store refused")
+                            .Register(*registry)
+                            .Add({})),
+      rpc_errors_(BuildCounter()
+                      .Name("hwnas_rpc_errors_total")
+                      .Help("Calls answered with an error, by code")
+                      .Register(*registry)),
+      queue_length_(BuildGauge()
+                        .Name("hwnas_queue_length")
+                        .Help("Stages that wait for an executor")
+                        .Register(*registry)),
+      executors_(BuildGauge()
+                     .Name("hwnas_executors")
+                     .Help("Workers and agents, by state")
+                     .Register(*registry)),
+      studies_(BuildGauge()
+                   .Name("hwnas_studies")
+                   .Help("Studies, by state")
+                   .Register(*registry)) {
+  // Present from the start, so that rates have a zero to begin from.
+  for (const auto state :
+       {v1::Trial::COMPLETED, v1::Trial::INFEASIBLE, v1::Trial::CANCELLED}) {
+    trials_.Add({{"state", Lower(v1::Trial::State_Name(state))}});
+  }
+}
+
+void ControllerMetrics::TrialEnded(v1::Trial::State state,
+                                   absl::Duration duration) {
+  trials_.Add({{"state", Lower(v1::Trial::State_Name(state))}}).Increment();
+  trial_duration_.Observe(absl::ToDoubleSeconds(duration));
+}
+
+void ControllerMetrics::StageFinished(v1::StageKind stage,
+                                      absl::Duration duration) {
+  stage_duration_
+      .Add({{"stage", Lower(v1::StageKind_Name(stage))}}, LongBuckets())
+      .Observe(absl::ToDoubleSeconds(duration));
+}
+
+void ControllerMetrics::AttemptFailed(v1::StageKind stage) {
+  attempts_failed_.Add({{"stage", Lower(v1::StageKind_Name(stage))}})
+      .Increment();
+}
+
+void ControllerMetrics::JournalAppend(absl::Duration duration, bool ok) {
+  journal_append_.Observe(absl::ToDoubleSeconds(duration));
+  if (!ok) journal_failures_.Increment();
+}
+
+void ControllerMetrics::RpcError(const std::string& code) {
+  rpc_errors_.Add({{"code", code}}).Increment();
+}
+
+void ControllerMetrics::SetQueueLength(v1::StageKind stage, int64_t length) {
+  queue_length_.Add({{"stage", Lower(v1::StageKind_Name(stage))}})
+      .Set(static_cast<double>(length));
+}
+
+void ControllerMetrics::SetExecutors(v1::ExecutorKind kind,
+                                     v1::Executor::State state, int64_t count) {
+  executors_
+      .Add({{"kind", Lower(v1::ExecutorKind_Name(kind))},
+            {"state", Lower(v1::Executor::State_Name(state))}})
+      .Set(static_cast<double>(count));
+}
+
+void ControllerMetrics::SetStudies(int64_t running, int64_t paused,
+                                   int64_t ended) {
+  studies_.Add({{"state", "running"}}).Set(static_cast<double>(running));
+  studies_.Add({{"state", "paused"}}).Set(static_cast<double>(paused));
+  studies_.Add({{"state", "ended"}}).Set(static_cast<double>(ended));
+}
+
+}  // namespace hwnas::controller

@@ -1,0 +1,177 @@
+#include "controller/rpc/device_service.h"
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "common/mutex.h"
+#include "controller/rpc/reply.h"
+#include "proto/convert/resource_names.h"
+
+namespace hwnas::controller {
+namespace {
+
+// Notes beyond this are dropped; the result never is.
+constexpr size_t kMaxPendingUpdates = 64;
+
+// The engine's end of a profile; outlives the reactor if need be.
+class Listener final : public ProfileListener {
+ public:
+  explicit Listener(std::function<void()> wake) : wake_(std::move(wake)) {}
+
+  void OnUpdate(const v1::ProfileModelUpdate& update) override {
+    MutexLock lock(&mutex_);
+    if (updates_.size() >= kMaxPendingUpdates && !update.has_result()) return;
+    updates_.push_back(update);
+    if (wake_) wake_();
+  }
+  void OnEnd(const absl::Status& status) override {
+    MutexLock lock(&mutex_);
+    end_ = status;
+    if (wake_) wake_();
+  }
+
+  bool Take(v1::ProfileModelUpdate* update) {
+    MutexLock lock(&mutex_);
+    if (updates_.empty()) return false;
+    *update = std::move(updates_.front());
+    updates_.pop_front();
+    return true;
+  }
+  std::optional<absl::Status> end() {
+    MutexLock lock(&mutex_);
+    return end_;
+  }
+  void Detach() {
+    MutexLock lock(&mutex_);
+    wake_ = nullptr;
+  }
+
+ private:
+  Mutex mutex_;
+  std::function<void()> wake_ ABSL_GUARDED_BY(mutex_);
+  std::deque<v1::ProfileModelUpdate> updates_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
+};
+
+// One call of ProfileModel. Deletes itself behind the last job that names it.
+class ProfileReactor final
+    : public grpc::ServerWriteReactor<v1::ProfileModelUpdate> {
+ public:
+  ProfileReactor(StudyEngine* engine, ControllerMetrics* metrics,
+                 SerialQueue* queue, v1::ProfileModelRequest request)
+      : engine_(engine),
+        metrics_(metrics),
+        queue_(queue),
+        listener_(std::make_shared<Listener>([this] { Poke(); })) {
+    queue_->Post([this, request = std::move(request)] {
+      const auto id = engine_->StartProfile(request, listener_);
+      if (id.ok()) {
+        profile_id_ = *id;
+        Poke();
+      } else {
+        End(Reply(metrics_, id.status()));
+      }
+    });
+  }
+
+  void OnWriteDone(bool ok) override {
+    {
+      MutexLock lock(&mutex_);
+      writing_ = false;
+      if (!ok) cancelled_ = true;
+    }
+    Poke();
+  }
+  void OnCancel() override {
+    {
+      MutexLock lock(&mutex_);
+      cancelled_ = true;
+    }
+    Poke();
+  }
+  void OnDone() override {
+    queue_->Post([this] { delete this; });
+  }
+
+ private:
+  ~ProfileReactor() override = default;
+
+  // At most one Pump waits in the queue.
+  void Poke() {
+    MutexLock lock(&mutex_);
+    if (poked_ || finished_) return;
+    poked_ = true;
+    queue_->Post([this] { Pump(); });
+  }
+
+  void Pump() {
+    bool cancelled = false;
+    {
+      MutexLock lock(&mutex_);
+      poked_ = false;
+      if (writing_ || finished_) return;
+      cancelled = cancelled_;
+    }
+    if (cancelled) {
+      End(grpc::Status(grpc::StatusCode::CANCELLED, "the caller left"));
+      return;
+    }
+    if (!listener_->Take(&update_)) {
+      if (const auto end = listener_->end()) End(Reply(metrics_, *end));
+      return;
+    }
+    MutexLock lock(&mutex_);
+    writing_ = true;
+    StartWrite(&update_);
+  }
+
+  void End(const grpc::Status& status) {
+    if (profile_id_) engine_->CancelProfile(*profile_id_);
+    listener_->Detach();
+    MutexLock lock(&mutex_);
+    if (finished_) return;
+    finished_ = true;
+    Finish(status);
+  }
+
+  StudyEngine* const engine_;
+  ControllerMetrics* const metrics_;
+  SerialQueue* const queue_;
+  const std::shared_ptr<Listener> listener_;
+  // Used on the queue alone.
+  std::optional<int64_t> profile_id_;
+  v1::ProfileModelUpdate update_;
+
+  Mutex mutex_;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  bool poked_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace
+
+grpc::Status DeviceServiceImpl::ListDevices(
+    grpc::ServerContext* context, const v1::ListDevicesRequest* request,
+    v1::ListDevicesResponse* response) {
+  return Reply(metrics_, engine_->ListDevices(*request), response);
+}
+
+grpc::Status DeviceServiceImpl::GetDevice(grpc::ServerContext* context,
+                                          const v1::GetDeviceRequest* request,
+                                          v1::Device* response) {
+  const auto id = ParseDeviceName(request->name());
+  if (!id.ok()) return Reply(metrics_, id.status());
+  return Reply(metrics_, engine_->GetDevice(*id), response);
+}
+
+grpc::ServerWriteReactor<v1::ProfileModelUpdate>*
+DeviceServiceImpl::ProfileModel(grpc::CallbackServerContext* context,
+                                const v1::ProfileModelRequest* request) {
+  return new ProfileReactor(engine_, metrics_, &queue_, *request);
+}
+
+}  // namespace hwnas::controller

@@ -1,0 +1,303 @@
+#include "controller/rpc/fleet_service.h"
+
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/digest.h"
+#include "common/limits.h"
+#include "controller/rpc/reply.h"
+
+namespace hwnas::controller {
+namespace {
+
+using Reactor =
+    grpc::ServerBidiReactor<v1::SessionRequest, v1::SessionResponse>;
+
+// A peer that does not read what it is sent is cut off beyond this.
+constexpr size_t kMaxOutbound = 4096;
+constexpr absl::Duration kHelloTimeout = absl::Seconds(10);
+// Uploads are held in memory until they are complete.
+constexpr size_t kMaxUploadBytes = size_t{256} << 20;
+
+}  // namespace
+
+// The part of a session that the engine shares; it outlives the reactor if need
+// be. Thread-safe.
+class SessionStream final : public ExecutorStream {
+ public:
+  SessionStream(Reactor* reactor, absl::Time opened)
+      : opened_(opened), reactor_(reactor) {}
+
+  void Send(const v1::SessionResponse& message) override {
+    MutexLock lock(&mutex_);
+    if (closing_ || reactor_ == nullptr) return;
+    if (outbound_.size() >= kMaxOutbound) {
+      CloseLocked(absl::ResourceExhaustedError(
+          "the executor does not read what it is sent"));
+      return;
+    }
+    outbound_.push_back(message);
+    if (!writing_) WriteNext();
+  }
+
+  void Close(const absl::Status& status) override {
+    MutexLock lock(&mutex_);
+    CloseLocked(status);
+  }
+
+  // Asks for the next message, unless the session is ending.
+  void Read(v1::SessionRequest* request) {
+    MutexLock lock(&mutex_);
+    if (closing_ || reactor_ == nullptr) return;
+    reactor_->StartRead(request);
+  }
+
+  void OnWriteDone(bool ok) {
+    MutexLock lock(&mutex_);
+    writing_ = false;
+    outbound_.pop_front();
+    if (!ok) outbound_.clear();
+    if (closing_) {
+      FinishLocked();
+    } else if (ok && !outbound_.empty()) {
+      WriteNext();
+    }
+  }
+
+  void Detach() {
+    MutexLock lock(&mutex_);
+    reactor_ = nullptr;
+  }
+
+  void MarkWelcomed() {
+    MutexLock lock(&mutex_);
+    welcomed_ = true;
+  }
+  void CloseIfSilent(absl::Time now) {
+    MutexLock lock(&mutex_);
+    if (!welcomed_ && now - opened_ > kHelloTimeout) {
+      CloseLocked(absl::DeadlineExceededError(absl::StrCat(
+          "no Hello within ", absl::FormatDuration(kHelloTimeout))));
+    }
+  }
+
+ private:
+  // gRPC runs the reactions of what is started here later or on other threads,
+  // never inside the call: holding the mutex is safe.
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    writing_ = true;
+    reactor_->StartWrite(&outbound_.front());
+  }
+  void CloseLocked(const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (closing_) return;
+    closing_ = true;
+    status_ = status;
+    if (!writing_) FinishLocked();
+  }
+  void FinishLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (finished_ || reactor_ == nullptr) return;
+    finished_ = true;
+    reactor_->Finish(ToGrpc(status_));
+  }
+
+  const absl::Time opened_;
+  Mutex mutex_;
+  Reactor* reactor_ ABSL_GUARDED_BY(mutex_);
+  // The front is being written if `writing_`.
+  std::deque<v1::SessionResponse> outbound_ ABSL_GUARDED_BY(mutex_);
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  bool welcomed_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+namespace {
+
+// One stream. Reads one message at a time; the queue handles it and asks for
+// the next. Deletes itself behind the last job that names it.
+class SessionReactor final : public Reactor {
+ public:
+  SessionReactor(StudyEngine* engine, ControllerMetrics* metrics,
+                 SerialQueue* queue, std::shared_ptr<Logger> logger,
+                 absl::Time now)
+      : engine_(engine),
+        metrics_(metrics),
+        queue_(queue),
+        logger_(std::move(logger)),
+        stream_(std::make_shared<SessionStream>(this, now)) {}
+
+  const std::shared_ptr<SessionStream>& stream() const { return stream_; }
+  void Begin() { stream_->Read(&request_); }
+
+  void OnReadDone(bool ok) override {
+    queue_->Post([this, ok] {
+      if (ok) {
+        Handle();
+      } else {
+        // The peer has closed its end, or is gone.
+        stream_->Close(absl::OkStatus());
+      }
+    });
+  }
+  void OnWriteDone(bool ok) override { stream_->OnWriteDone(ok); }
+  void OnCancel() override {
+    stream_->Close(absl::CancelledError("the executor left"));
+  }
+  void OnDone() override {
+    stream_->Detach();
+    queue_->Post([this] {
+      if (!session_id_.empty()) engine_->Disconnect(session_id_);
+      delete this;
+    });
+  }
+
+ private:
+  ~SessionReactor() override = default;
+
+  void Handle() {
+    const absl::Status status = Dispatch();
+    if (!status.ok()) {
+      logger_->warn("event=session_refused session={} code={} reason=\"{}\"",
+                    session_id_, absl::StatusCodeToString(status.code()),
+                    std::string(status.message()));
+      metrics_->RpcError(std::string(absl::StatusCodeToString(status.code())));
+      stream_->Close(status);
+      return;
+    }
+    stream_->Read(&request_);
+  }
+
+  absl::Status Dispatch() {
+    if (session_id_.empty()) {
+      if (!request_.has_hello()) {
+        return absl::InvalidArgumentError(
+            "the first message of a session must be Hello");
+      }
+      auto session_id = engine_->Connect(request_.hello(), stream_);
+      if (!session_id.ok()) return session_id.status();
+      session_id_ = *std::move(session_id);
+      stream_->MarkWelcomed();
+      return absl::OkStatus();
+    }
+    switch (request_.message_case()) {
+      case v1::SessionRequest::kHeartbeat:
+        return engine_->OnHeartbeat(session_id_, request_.heartbeat());
+      case v1::SessionRequest::kResult:
+        return engine_->OnResult(session_id_, request_.result());
+      case v1::SessionRequest::kDrain:
+        engine_->OnDrain(session_id_);
+        return absl::OkStatus();
+      case v1::SessionRequest::kHello:
+        return absl::InvalidArgumentError("a session says Hello only once");
+      case v1::SessionRequest::MESSAGE_NOT_SET:
+        break;
+    }
+    return absl::OkStatus();  // Of a newer protocol: ignored.
+  }
+
+  StudyEngine* const engine_;
+  ControllerMetrics* const metrics_;
+  SerialQueue* const queue_;
+  const std::shared_ptr<Logger> logger_;
+  const std::shared_ptr<SessionStream> stream_;
+  // Used on the queue alone, but while gRPC reads into it.
+  v1::SessionRequest request_;
+  std::string session_id_;
+};
+
+}  // namespace
+
+FleetServiceImpl::FleetServiceImpl(StudyEngine* engine,
+                                   ArtifactStore* artifacts, const Clock* clock,
+                                   ControllerMetrics* metrics,
+                                   std::shared_ptr<Logger> logger)
+    : engine_(engine),
+      artifacts_(artifacts),
+      clock_(clock),
+      metrics_(metrics),
+      logger_(std::move(logger)) {}
+
+FleetServiceImpl::~FleetServiceImpl() = default;
+
+void FleetServiceImpl::Tick() {
+  const absl::Time now = clock_->Now();
+  MutexLock lock(&mutex_);
+  for (auto it = sessions_.begin(); it != sessions_.end();) {
+    if (const auto stream = it->lock()) {
+      stream->CloseIfSilent(now);
+      ++it;
+    } else {
+      it = sessions_.erase(it);
+    }
+  }
+}
+
+void FleetServiceImpl::CloseAll() {
+  MutexLock lock(&mutex_);
+  for (const auto& session : sessions_) {
+    if (const auto stream = session.lock()) {
+      stream->Close(absl::UnavailableError("the controller is stopping"));
+    }
+  }
+}
+
+Reactor* FleetServiceImpl::Session(grpc::CallbackServerContext* context) {
+  auto* reactor =
+      new SessionReactor(engine_, metrics_, &queue_, logger_, clock_->Now());
+  {
+    MutexLock lock(&mutex_);
+    sessions_.push_back(reactor->stream());
+  }
+  reactor->Begin();
+  return reactor;
+}
+
+grpc::Status FleetServiceImpl::UploadArtifact(
+    grpc::ServerContext* context, grpc::ServerReader<v1::ArtifactChunk>* reader,
+    v1::Artifact* response) {
+  std::string data;
+  v1::ArtifactChunk chunk;
+  while (reader->Read(&chunk)) {
+    if (data.size() + chunk.data().size() > kMaxUploadBytes) {
+      return Reply(metrics_, absl::ResourceExhaustedError(
+                                 absl::StrCat("the artifact is larger than ",
+                                              kMaxUploadBytes, " bytes")));
+    }
+    data += chunk.data();
+  }
+  if (context->IsCancelled()) {
+    return grpc::Status(grpc::StatusCode::CANCELLED, "the sender left");
+  }
+  absl::StatusOr<std::string> digest = artifacts_->Put(data);
+  if (!digest.ok()) return Reply(metrics_, digest.status());
+  engine_->OnArtifact(*digest);
+  response->set_digest(*std::move(digest));
+  response->set_size_bytes(static_cast<int64_t>(data.size()));
+  return grpc::Status::OK;
+}
+
+grpc::Status FleetServiceImpl::DownloadArtifact(
+    grpc::ServerContext* context, const v1::DownloadArtifactRequest* request,
+    grpc::ServerWriter<v1::ArtifactChunk>* writer) {
+  const absl::StatusOr<std::string> data = artifacts_->Get(request->digest());
+  if (!data.ok()) return Reply(metrics_, data.status());
+  for (size_t begin = 0; begin < data->size(); begin += kChunkBytes) {
+    v1::ArtifactChunk chunk;
+    chunk.set_data(data->substr(begin, kChunkBytes));
+    if (!writer->Write(chunk)) break;  // The caller left.
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status FleetServiceImpl::ListExecutors(
+    grpc::ServerContext* context, const v1::ListExecutorsRequest* request,
+    v1::ListExecutorsResponse* response) {
+  return Reply(metrics_, engine_->ListExecutors(*request), response);
+}
+
+}  // namespace hwnas::controller

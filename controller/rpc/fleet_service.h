@@ -1,0 +1,62 @@
+// FleetService over the engine: one reactor for each worker or agent.
+#pragma once
+
+#include <list>
+#include <memory>
+
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mutex.h"
+#include "controller/controller_metrics.h"
+#include "controller/rpc/serial_queue.h"
+#include "controller/study/study_engine.h"
+#include "hwnas/v1/fleet_service.grpc.pb.h"
+#include "store/artifact_store.h"
+
+namespace hwnas::controller {
+
+class SessionStream;
+
+// Thread-safe. Everything passed in must outlive it. Sessions are reactors that
+// never block: what they hear goes to the engine through a queue.
+class FleetServiceImpl final
+    : public v1::FleetService::WithCallbackMethod_Session<
+          v1::FleetService::Service> {
+ public:
+  FleetServiceImpl(StudyEngine* engine, ArtifactStore* artifacts,
+                   const Clock* clock, ControllerMetrics* metrics,
+                   std::shared_ptr<Logger> logger);
+  ~FleetServiceImpl() override;
+
+  // Closes streams that have not said Hello in time. Call now and then.
+  void Tick();
+  // Closes every session, so that the server can stop.
+  void CloseAll();
+
+  grpc::ServerBidiReactor<v1::SessionRequest, v1::SessionResponse>* Session(
+      grpc::CallbackServerContext* context) override;
+  grpc::Status UploadArtifact(grpc::ServerContext* context,
+                              grpc::ServerReader<v1::ArtifactChunk>* reader,
+                              v1::Artifact* response) override;
+  grpc::Status DownloadArtifact(
+      grpc::ServerContext* context, const v1::DownloadArtifactRequest* request,
+      grpc::ServerWriter<v1::ArtifactChunk>* writer) override;
+  grpc::Status ListExecutors(grpc::ServerContext* context,
+                             const v1::ListExecutorsRequest* request,
+                             v1::ListExecutorsResponse* response) override;
+
+ private:
+  StudyEngine* const engine_;
+  ArtifactStore* const artifacts_;
+  const Clock* const clock_;
+  ControllerMetrics* const metrics_;
+  const std::shared_ptr<Logger> logger_;
+
+  Mutex mutex_;
+  std::list<std::weak_ptr<SessionStream>> sessions_ ABSL_GUARDED_BY(mutex_);
+  // Last: ends first, while the rest still stands.
+  SerialQueue queue_;
+};
+
+}  // namespace hwnas::controller

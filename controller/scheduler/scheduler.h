@@ -1,0 +1,94 @@
+// Which waiting task goes to which worker or agent, and which leases are over:
+// a pure function of a snapshot. It holds nothing, waits for nothing and knows
+// no clock; study/study_engine.h takes the snapshots and applies the answers.
+//
+// Rules, in order of weight:
+// 1. Capability. TRAIN goes to a worker that reads the data set (a worker that
+//    lists none takes any); MEASURE to an agent of the device class with the
+//    runtime. Nobody gets more tasks than it has slots, and nobody gets any
+//    while it is disconnected, draining or in quarantine.
+// 2. Exclusive hosts. A measurement never runs beside any other work on the
+//    same host_id. If a task waits only for that, its host is kept free of
+//    later tasks of the other kind, so that it drains.
+// 3. Retries prefer an executor that has not failed the trial: they wait for a
+//    capable one that is merely busy, and take one that failed before only if
+//    there is no other.
+// 4. Studies take turns: first the one with the fewest running tasks of the
+//    kind, then the one served longest ago.
+// 5. Within a study, cheap stages first (measure before train), then the oldest
+//    trial; but a task that `kPassedOverLimit` later leases of its study have
+//    overtaken goes first of all.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "hwnas/v1/fleet_service.pb.h"
+#include "hwnas/v1/trial.pb.h"
+
+namespace hwnas::controller {
+
+// Leases of its own study that may overtake a task before it goes first.
+inline constexpr int64_t kPassedOverLimit = 32;
+
+// A stage that waits for an executor.
+struct QueuedTask {
+  std::string study_id;             // Empty for a profile.
+  v1::StageKind stage = v1::TRAIN;  // TRAIN or MEASURE.
+  std::string device_class;         // MEASURE.
+  std::string runtime;              // MEASURE.
+  std::string dataset;              // TRAIN.
+  int64_t order = 0;                // Smaller is older, within the study.
+  int64_t passed_over = 0;          // Leases of the study since it was queued.
+  std::vector<std::string> failed_executors;
+};
+
+struct LeaseSnapshot {
+  std::string study_id;
+  v1::StageKind stage = v1::TRAIN;
+  std::string executor;  // Name; may be one the fleet does not know (any more).
+  absl::Time deadline;
+};
+
+struct ExecutorSnapshot {
+  std::string name;  // "workers/w1".
+  v1::ExecutorKind kind = v1::WORKER;
+  std::string host_id;  // Empty: a host of its own.
+  int slots = 1;
+  bool accepts = true;  // Connected, not draining, not in quarantine.
+  std::vector<std::string> device_classes;
+  std::vector<std::string> runtimes;
+  std::vector<std::string> datasets;
+};
+
+struct SchedulerInput {
+  std::vector<QueuedTask> queue;
+  std::vector<LeaseSnapshot> leases;
+  std::vector<ExecutorSnapshot> fleet;
+  // Larger is later; a study that is absent was never served.
+  std::map<std::string, int64_t> last_served;
+  absl::Time now;
+};
+
+struct Assignment {
+  int task = 0;      // Index in queue.
+  int executor = 0;  // Index in fleet.
+  friend bool operator==(const Assignment&, const Assignment&) = default;
+};
+
+struct SchedulerOutput {
+  std::vector<int> expired;             // Indices in leases, ascending.
+  std::vector<Assignment> assignments;  // In order of preference.
+};
+
+// Thread-safe, deterministic. Expired leases still occupy their slots in this
+// round; the task of one is in the queue of the next.
+SchedulerOutput Schedule(const SchedulerInput& input);
+
+// Whether the executor could ever run the task (rule 1 without state).
+bool IsCapable(const ExecutorSnapshot& executor, const QueuedTask& task);
+
+}  // namespace hwnas::controller

@@ -1,0 +1,48 @@
+// The controller as a server: store, engine, services, timer and metrics.
+//
+//   HWNAS_ASSIGN_OR_RETURN(auto server, Server::Start(options, logger));
+//   ... wait for a signal ...
+//   server->Stop();
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/log.h"
+
+namespace hwnas::controller {
+
+struct ServerOptions {
+  // host:port; port 0 takes a free one.
+  std::string listen = "127.0.0.1:7420";
+  // Folder of the journal and the artifacts; created if missing.
+  std::string store;
+  // host:port of /metrics; empty: none.
+  std::string metrics = "127.0.0.1:9420";
+  // Written once the server serves: {"grpc": "host:port", "metrics": ...}.
+  std::string port_file;
+  // Listen beyond this machine although connections are not encrypted.
+  bool insecure = false;
+  absl::Duration lease_duration = absl::Seconds(30);
+};
+
+// Owned by one thread.
+class Server {
+ public:
+  // FAILED_PRECONDITION for `listen` beyond this machine without `insecure`;
+  // UNAVAILABLE for a port or a store in use; each in a sentence a person can
+  // act on.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(
+      const ServerOptions& options, std::shared_ptr<Logger> logger);
+  virtual ~Server() = default;
+
+  // "host:port" with the real port.
+  virtual std::string address() const = 0;
+  // Closes sessions and watches, then stops. Nothing is lost: executors keep
+  // their work and come back.
+  virtual void Stop() = 0;
+};
+
+}  // namespace hwnas::controller

@@ -1,0 +1,265 @@
+#include "controller/study/fleet.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "proto/convert/resource_names.h"
+
+namespace hwnas::controller {
+namespace {
+
+constexpr int kProtocolVersion = 1;
+constexpr int kMaxSlots = 256;
+constexpr int kMaxList = 64;
+constexpr size_t kMaxName = 63;
+constexpr size_t kMaxText = 256;
+constexpr int kMaxHeldLeases = 4096;
+constexpr size_t kMaxReplaced = 16;
+constexpr absl::Duration kFirstRest = absl::Milliseconds(100);
+// An Environment is informative; nobody needs more.
+constexpr size_t kMaxEnvironmentBytes = 16 << 10;
+
+bool IsName(const std::string& text, absl::string_view extra) {
+  if (text.empty() || text.size() > kMaxName) return false;
+  return std::all_of(text.begin(), text.end(), [&](char c) {
+    return absl::ascii_islower(c) || absl::ascii_isdigit(c) ||
+           extra.find(c) != absl::string_view::npos;
+  });
+}
+
+template <typename List>
+absl::Status CheckList(absl::string_view field, const List& list) {
+  if (list.size() > kMaxList) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello.", field, " has ", list.size(),
+                     " entries: expected at most ", kMaxList));
+  }
+  for (const std::string& item : list) {
+    if (!IsName(item, "-_.:")) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("hello.", field, " '", item.substr(0, kMaxName),
+                       "': expected 1 to 63 of [a-z0-9-_.:]"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+v1::Executor::State Executor::state(absl::Time now) const {
+  if (!connected()) return v1::Executor::LOST;
+  if (draining) return v1::Executor::DRAINING;
+  if (quarantined(now)) return v1::Executor::QUARANTINED;
+  return v1::Executor::CONNECTED;
+}
+
+absl::Status Fleet::CheckHello(const v1::Hello& hello) {
+  if (hello.protocol_version() != kProtocolVersion) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("hello.protocol_version is ", hello.protocol_version(),
+                     ": this controller speaks ", kProtocolVersion,
+                     "; install the same version of hwnas on both sides"));
+  }
+  if (hello.kind() != v1::WORKER && hello.kind() != v1::AGENT) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "hello.kind is ", hello.kind(), ": expected WORKER or AGENT"));
+  }
+  if (!IsName(hello.executor_id(), "-")) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "hello.executor_id is '", hello.executor_id().substr(0, kMaxName),
+        "': expected 1 to 63 of [a-z0-9-]"));
+  }
+  if (hello.incarnation().empty() || hello.incarnation().size() > kMaxText) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello.incarnation has ", hello.incarnation().size(),
+                     " bytes: expected 1 to ", kMaxText));
+  }
+  if (hello.host_id().size() > kMaxText) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello.host_id has ", hello.host_id().size(),
+                     " bytes: expected at most ", kMaxText));
+  }
+  if (hello.slots() < 1 || hello.slots() > kMaxSlots) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "hello.slots is ", hello.slots(), ": expected 1 to ", kMaxSlots));
+  }
+  HWNAS_RETURN_IF_ERROR(CheckList("device_classes", hello.device_classes()));
+  HWNAS_RETURN_IF_ERROR(CheckList("runtimes", hello.runtimes()));
+  HWNAS_RETURN_IF_ERROR(CheckList("datasets", hello.datasets()));
+  HWNAS_RETURN_IF_ERROR(CheckList("accelerators", hello.accelerators()));
+  if (hello.kind() == v1::AGENT && hello.device_classes().empty()) {
+    return absl::InvalidArgumentError(
+        "hello.device_classes is empty: an agent measures for at least one");
+  }
+  if (hello.kind() == v1::AGENT && hello.runtimes().empty()) {
+    return absl::InvalidArgumentError(
+        "hello.runtimes is empty: an agent has at least one");
+  }
+  if (hello.held_leases_size() > kMaxHeldLeases) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello.held_leases has ", hello.held_leases_size(),
+                     " entries: expected at most ", kMaxHeldLeases));
+  }
+  if (hello.environment().ByteSizeLong() > kMaxEnvironmentBytes) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "hello.environment has more than ", kMaxEnvironmentBytes, " bytes"));
+  }
+  return absl::OkStatus();
+}
+
+std::string Fleet::NameOf(const v1::Hello& hello) {
+  return hello.kind() == v1::AGENT ? AgentName(hello.executor_id())
+                                   : WorkerName(hello.executor_id());
+}
+
+absl::StatusOr<Executor*> Fleet::Connect(const v1::Hello& hello,
+                                         std::shared_ptr<ExecutorStream> stream,
+                                         absl::Time now,
+                                         bool* other_incarnation) {
+  HWNAS_RETURN_IF_ERROR(CheckHello(hello));
+  const std::string name = NameOf(hello);
+  auto it = executors_.find(name);
+  if (it == executors_.end()) {
+    if (executors_.size() >= kMaxExecutors) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the controller knows ", kMaxExecutors, " executors already"));
+    }
+    it = executors_.emplace(name, Executor{.name = name}).first;
+  }
+  Executor& executor = it->second;
+  const std::string& before = executor.hello.incarnation();
+  *other_incarnation = !before.empty() && before != hello.incarnation();
+  if (std::find(executor.replaced.begin(), executor.replaced.end(),
+                hello.incarnation()) != executor.replaced.end()) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("another process has taken the id of ", name,
+                     "; give each process its own with --id"));
+  }
+  if (*other_incarnation) {
+    executor.replaced.push_back(before);
+    if (executor.replaced.size() > kMaxReplaced) executor.replaced.pop_front();
+  }
+  if (executor.stream != nullptr) {
+    executor.stream->Close(
+        *other_incarnation ? absl::AlreadyExistsError(absl::StrCat(
+                                 "another process took over the id of ", name))
+                           : absl::AbortedError("replaced by a newer session"));
+    sessions_.erase(executor.session_id);
+  }
+  executor.hello = hello;
+  executor.hello.clear_held_leases();
+  executor.stream = std::move(stream);
+  executor.draining = false;
+  executor.connect_time = now;
+  executor.last_seen = now;
+  executor.session_id = absl::StrCat(name, "#", ++last_session_);
+  sessions_[executor.session_id] = name;
+  return &executor;
+}
+
+void Fleet::Disconnect(const std::string& session_id, absl::Time now) {
+  Executor* executor = FindSession(session_id);
+  if (executor == nullptr) return;
+  executor->stream = nullptr;
+  executor->last_seen = now;
+  executor->session_id.clear();
+  sessions_.erase(session_id);
+}
+
+Executor* Fleet::FindSession(const std::string& session_id) {
+  const auto it = sessions_.find(session_id);
+  return it == sessions_.end() ? nullptr : Find(it->second);
+}
+
+Executor* Fleet::Find(const std::string& name) {
+  const auto it = executors_.find(name);
+  return it == executors_.end() ? nullptr : &it->second;
+}
+
+void Fleet::RecordSuccess(Executor& executor) {
+  ++executor.finished_count;
+  executor.hand_backs = 0;
+  executor.failed_in_row.clear();
+  executor.quarantine_count = 0;
+  executor.quarantine_end = absl::InfinitePast();
+  executor.quarantine_reason.clear();
+}
+
+bool Fleet::RecordFailure(Executor& executor, const std::string& trial,
+                          const std::string& error, absl::Time now) {
+  ++executor.failed_count;
+  executor.hand_backs = 0;
+  executor.failed_in_row.insert(trial);
+  const int failures = static_cast<int>(executor.failed_in_row.size());
+  // After a quarantine one more failure is enough.
+  if (failures < (executor.quarantine_count > 0 ? 1 : options_.failures) ||
+      executor.quarantined(now)) {
+    return false;
+  }
+  absl::Duration length = options_.first;
+  for (int i = 0; i < executor.quarantine_count && length < options_.longest;
+       ++i) {
+    length *= 2;
+  }
+  ++executor.quarantine_count;
+  executor.quarantine_end = now + std::min(length, options_.longest);
+  executor.quarantine_reason = absl::StrCat(
+      "failed ", failures, failures == 1 ? " candidate" : " candidates",
+      " in a row; last: ", error.substr(0, 512));
+  executor.failed_in_row.clear();
+  return true;
+}
+
+void Fleet::RecordHandBack(Executor& executor, absl::Time now) {
+  constexpr int kMaxDoublings = 8;
+  executor.rest_end =
+      now + kFirstRest * (1 << std::min(executor.hand_backs, kMaxDoublings));
+  ++executor.hand_backs;
+}
+
+void Fleet::Forget(absl::Time now, const std::set<std::string>& in_use) {
+  for (auto it = executors_.begin(); it != executors_.end();) {
+    const Executor& executor = it->second;
+    if (!executor.connected() && executor.last_seen + kForgetAfter < now &&
+        !executor.quarantined(now) && !in_use.count(executor.name)) {
+      it = executors_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+}
+
+std::vector<ExecutorSnapshot> Fleet::Snapshot(absl::Time now) const {
+  std::vector<ExecutorSnapshot> fleet;
+  fleet.reserve(executors_.size());
+  for (const auto& [name, executor] : executors_) {
+    const v1::Hello& hello = executor.hello;
+    fleet.push_back(
+        {.name = name,
+         .kind = hello.kind(),
+         .host_id = hello.host_id(),
+         .slots = hello.slots(),
+         .accepts = executor.state(now) == v1::Executor::CONNECTED &&
+                    now >= executor.rest_end,
+         .device_classes = {hello.device_classes().begin(),
+                            hello.device_classes().end()},
+         .runtimes = {hello.runtimes().begin(), hello.runtimes().end()},
+         .datasets = {hello.datasets().begin(), hello.datasets().end()}});
+  }
+  return fleet;
+}
+
+int Fleet::slots() const {
+  int slots = 0;
+  for (const auto& [name, executor] : executors_) {
+    if (executor.connected() && !executor.draining) {
+      slots += executor.hello.slots();
+    }
+  }
+  return slots;
+}
+
+}  // namespace hwnas::controller

@@ -1,0 +1,122 @@
+// The workers and agents that the controller knows: their sessions, counters
+// and quarantine.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "controller/scheduler/scheduler.h"
+#include "hwnas/v1/fleet_service.pb.h"
+
+namespace hwnas::controller {
+
+// The controller's end of one session. Thread-safe; no method blocks or calls
+// back into its caller.
+class ExecutorStream {
+ public:
+  virtual ~ExecutorStream() = default;
+  virtual void Send(const v1::SessionResponse& message) = 0;
+  // Ends the session; later Sends are dropped.
+  virtual void Close(const absl::Status& status) = 0;
+};
+
+struct QuarantineOptions {
+  // Different candidates failed in a row before a machine is quarantined.
+  int failures = 3;
+  // The first time; each further one doubles it.
+  absl::Duration first = absl::Seconds(30);
+  absl::Duration longest = absl::Hours(1);
+};
+
+struct Executor {
+  std::string name;  // "workers/w1": the key.
+  v1::Hello hello;
+  std::string session_id;
+  std::shared_ptr<ExecutorStream> stream;  // nullptr: lost.
+  bool draining = false;
+  absl::Time connect_time;
+  absl::Time last_seen;
+  int64_t finished_count = 0;
+  int64_t failed_count = 0;
+
+  // Distinct trials that failed here since the last success.
+  std::set<std::string> failed_in_row;
+  int quarantine_count = 0;
+  absl::Time quarantine_end = absl::InfinitePast();
+  std::string quarantine_reason;
+
+  // Tasks handed back untouched since the last result: it gets no more for a
+  // moment that doubles, so that nobody plays ping-pong with the journal.
+  int hand_backs = 0;
+  absl::Time rest_end = absl::InfinitePast();
+
+  // Incarnations that another process of the same id has replaced.
+  std::deque<std::string> replaced;
+
+  bool connected() const { return stream != nullptr; }
+  bool quarantined(absl::Time now) const { return now < quarantine_end; }
+  v1::Executor::State state(absl::Time now) const;
+};
+
+// Not thread-safe: the engine guards it.
+class Fleet {
+ public:
+  // Executors that are known at once, connected or lost.
+  static constexpr size_t kMaxExecutors = 4096;
+  // Lost executors are forgotten after this long.
+  static constexpr absl::Duration kForgetAfter = absl::Hours(1);
+
+  explicit Fleet(QuarantineOptions options) : options_(options) {}
+
+  // INVALID_ARGUMENT names the field of the Hello. Everything in it is bounded.
+  static absl::Status CheckHello(const v1::Hello& hello);
+  // "workers/{id}" or "agents/{id}".
+  static std::string NameOf(const v1::Hello& hello);
+
+  // A new session. One of the same id that is still open is closed: with
+  // ALREADY_EXISTS if it is of another process (which cannot come back), else
+  // with ABORTED. `*other_incarnation`: what was known before was another
+  // process. ALREADY_EXISTS if this process has been replaced before.
+  absl::StatusOr<Executor*> Connect(const v1::Hello& hello,
+                                    std::shared_ptr<ExecutorStream> stream,
+                                    absl::Time now, bool* other_incarnation);
+  // Of a session that is not the executor's present one: nothing happens.
+  void Disconnect(const std::string& session_id, absl::Time now);
+
+  // nullptr if there is none, or none with that session.
+  Executor* FindSession(const std::string& session_id);
+  Executor* Find(const std::string& name);
+
+  void RecordSuccess(Executor& executor);
+  // `trial` names the candidate. Returns true if the executor is quarantined
+  // now.
+  bool RecordFailure(Executor& executor, const std::string& trial,
+                     const std::string& error, absl::Time now);
+
+  void RecordHandBack(Executor& executor, absl::Time now);
+
+  // Forgets executors lost for long, unless `in_use` (by a lease) says no.
+  void Forget(absl::Time now, const std::set<std::string>& in_use);
+
+  std::vector<ExecutorSnapshot> Snapshot(absl::Time now) const;
+  // Slots of connected executors that take tasks.
+  int slots() const;
+  const std::map<std::string, Executor>& executors() const {
+    return executors_;
+  }
+
+ private:
+  const QuarantineOptions options_;
+  std::map<std::string, Executor> executors_;
+  std::map<std::string, std::string> sessions_;  // Session to name.
+  int64_t last_session_ = 0;
+};
+
+}  // namespace hwnas::controller

@@ -1,0 +1,207 @@
+// Profiles: measurements of a user's own ONNX file, in no study and no journal.
+// They pass the same scheduler as every other task.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/limits.h"
+#include "common/status_macros.h"
+#include "controller/study/report_check.h"
+#include "controller/study/study_engine.h"
+#include "controller/study/task_names.h"
+#include "proto/convert/resource_names.h"
+
+namespace hwnas::controller {
+namespace {
+
+constexpr int kMaxProfileAttempts = 3;
+
+// A study that does nothing but measure: its checks and defaults are ours.
+v1::StudySpec SpecOf(const v1::ProfileModelRequest& request) {
+  v1::StudySpec spec;
+  auto* space = spec.mutable_space()->mutable_nasbench201();
+  for (const int size : {3, 32, 32}) space->add_input(size);
+  space->set_classes(10);
+  v1::Objective* objective = spec.add_objectives();
+  objective->set_minimize("latency_ms");
+  objective->set_device(request.device_class());
+  *spec.mutable_measure() = request.measure();
+  spec.mutable_budget()->set_trials(1);
+  return spec;
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> StudyEngine::StartProfile(
+    const v1::ProfileModelRequest& request,
+    std::shared_ptr<ProfileListener> listener) {
+  if (request.onnx().empty() || request.onnx().size() > kMaxOnnxBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("onnx has ", request.onnx().size(),
+                     " bytes: expected 1 to ", kMaxOnnxBytes));
+  }
+  if (request.device_class().empty()) {
+    return absl::InvalidArgumentError(
+        "device_class is empty: expected one such as \"x86_64\"");
+  }
+  const v1::StudySpec spec = SpecOf(request);
+  HWNAS_RETURN_IF_ERROR(CheckStudySpec(spec));
+
+  MutexLock lock(&mutex_);
+  QueuedTask task{.stage = v1::MEASURE, .device_class = request.device_class()};
+  task.runtime = WithDefaults(spec).measure().runtime();
+  std::set<std::string> classes;
+  bool capable = false;
+  for (const ExecutorSnapshot& executor : fleet_.Snapshot(deps_.clock->Now())) {
+    const Executor* e = fleet_.Find(executor.name);
+    if (!e->connected() || executor.kind != v1::AGENT) continue;
+    classes.insert(executor.device_classes.begin(),
+                   executor.device_classes.end());
+    capable |= IsCapable(executor, task);
+  }
+  if (!capable) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "no device of class '", request.device_class(), "' with runtime '",
+        task.runtime, "' is connected; connected classes: ",
+        classes.empty() ? "none" : absl::StrJoin(classes, ", ")));
+  }
+  size_t waiting = request.onnx().size();
+  for (const auto& [id, profile] : profiles_) {
+    waiting += profile.task.onnx().size();
+  }
+  if (waiting > options_.max_profile_bytes) {
+    return absl::ResourceExhaustedError(
+        "too many profiles are waiting; try again later");
+  }
+  const int64_t id = ++last_profile_;
+  Profile& profile = profiles_[id];
+  profile.id = id;
+  profile.task.set_onnx(request.onnx());
+  *profile.task.mutable_measure() = WithDefaults(spec).measure();
+  profile.task.set_device_class(request.device_class());
+  profile.listener = std::move(listener);
+  v1::ProfileModelUpdate update;
+  update.set_note("queued");
+  profile.listener->OnUpdate(update);
+  deps_.logger->info("event=profile_queued profile={} device_class={} bytes={}",
+                     id, request.device_class(), request.onnx().size());
+  Pump();
+  return id;
+}
+
+v1::LeaseKey StudyEngine::ProfileLease(const Profile& profile) const {
+  v1::LeaseKey lease;
+  lease.set_task_id(ProfileTaskId(profile.id));
+  lease.set_attempt(profile.attempt);
+  lease.set_token(profile.token);
+  return lease;
+}
+
+StudyEngine::Profile* StudyEngine::FindProfile(const v1::LeaseKey& lease) {
+  for (auto& [id, profile] : profiles_) {
+    if (!profile.executor.empty() && lease.task_id() == ProfileTaskId(id) &&
+        lease.attempt() == profile.attempt && lease.token() == profile.token) {
+      return &profile;
+    }
+  }
+  return nullptr;
+}
+
+void StudyEngine::LeaseProfile(Profile& profile, const std::string& executor) {
+  const absl::Time deadline = deps_.clock->Now() + options_.lease_duration;
+  ++profile.attempt;
+  // Unlike any token of an earlier process, whose profiles are gone.
+  profile.token =
+      std::max(last_profile_token_ + 1, absl::ToUnixMicros(deps_.clock->Now()));
+  last_profile_token_ = profile.token;
+  profile.executor = executor;
+  profile.deadline = deadline;
+  v1::SessionResponse response;
+  v1::Task* task = response.mutable_assignment();
+  *task->mutable_lease() = ProfileLease(profile);
+  *task->mutable_lease_deadline() = ToProto(deadline);
+  *task->mutable_measure() = profile.task;
+  SendTo(executor, response);
+  v1::ProfileModelUpdate update;
+  update.set_note("assigned");
+  if (const Executor* e = fleet_.Find(executor)) {
+    update.set_device(DeviceName(e->hello.executor_id()));
+  }
+  profile.listener->OnUpdate(update);
+  deps_.logger->info("event=lease task={} attempt={} executor={}",
+                     ProfileTaskId(profile.id), profile.attempt, executor);
+}
+
+// Puts it back in the queue, or ends it.
+void StudyEngine::FailProfile(Profile& profile, const std::string& error,
+                              bool final) {
+  v1::SessionResponse response;
+  *response.mutable_cancel()->mutable_lease() = ProfileLease(profile);
+  response.mutable_cancel()->set_reason(error);
+  SendTo(profile.executor, response);
+  if (!final && ++profile.failures < kMaxProfileAttempts) {
+    profile.failed_executors.push_back(profile.executor);
+    profile.executor.clear();
+    v1::ProfileModelUpdate update;
+    update.set_note(absl::StrCat("queued again: ", error));
+    profile.listener->OnUpdate(update);
+    return;
+  }
+  profile.listener->OnEnd(absl::InternalError(
+      absl::StrCat("the model could not be measured: ", error)));
+  profiles_.erase(profile.id);
+}
+
+void StudyEngine::HandleProfileResult(const std::string& executor,
+                                      const v1::TaskResult& result) {
+  v1::SessionResponse ack;
+  *ack.mutable_result_ack()->mutable_lease() = result.lease();
+  Profile* profile = FindProfile(result.lease());
+  if (profile == nullptr || profile->executor != executor) {
+    ack.mutable_result_ack()->set_ignored(true);
+    SendTo(executor, ack);
+    return;
+  }
+  SendTo(executor, ack);
+  Executor* e = fleet_.Find(executor);
+  if (!result.error().empty()) {
+    if (result.handed_back() && e != nullptr) {
+      fleet_.RecordHandBack(*e, deps_.clock->Now());
+      profile->executor.clear();
+      return;
+    }
+    // An error here is as likely the file's as the machine's fault.
+    FailProfile(*profile, result.error(), /*final=*/result.candidate_fault());
+    return;
+  }
+  v1::ProfileModelUpdate update;
+  update.set_note("done");
+  *update.mutable_result() = result;
+  if (e != nullptr) {
+    update.set_device(DeviceName(e->hello.executor_id()));
+    for (v1::Measurement& m :
+         *update.mutable_result()->mutable_measurements()) {
+      m.set_device(update.device());
+    }
+    fleet_.RecordSuccess(*e);
+  }
+  profile->listener->OnUpdate(update);
+  profile->listener->OnEnd(absl::OkStatus());
+  profiles_.erase(profile->id);
+}
+
+void StudyEngine::CancelProfile(int64_t id) {
+  MutexLock lock(&mutex_);
+  const auto it = profiles_.find(id);
+  if (it == profiles_.end()) return;
+  if (!it->second.executor.empty()) {
+    v1::SessionResponse response;
+    *response.mutable_cancel()->mutable_lease() = ProfileLease(it->second);
+    response.mutable_cancel()->set_reason("the caller left");
+    SendTo(it->second.executor, response);
+  }
+  profiles_.erase(it);
+  Pump();
+}
+
+}  // namespace hwnas::controller

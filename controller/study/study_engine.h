@@ -1,0 +1,350 @@
+// The one place where the loop closes:
+//
+//   strategy -> proposal -> screen -> scheduler -> worker | agent | client
+//       ^                                                     |
+//       +--- observations <--- journal <--- result -----------+
+//
+// Every change is one durable append to the journal of its study, and only then
+// a change of state, a message or an acknowledgement. When the store refuses
+// (disk full, gone) nothing changes; the timer tries again, so work waits and
+// resumes by itself.
+//
+//   HWNAS_ASSIGN_OR_RETURN(auto engine, StudyEngine::Create(options, deps));
+//   engine->CreateStudy(request);
+//   engine->Connect(hello, stream);   // Assignments come through the stream.
+//   engine->Tick();                   // From a timer, a few times a second.
+//
+// docs/controller.md draws the states of studies, trials and stages.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mutex.h"
+#include "controller/controller_metrics.h"
+#include "controller/scheduler/scheduler.h"
+#include "controller/study/fleet.h"
+#include "controller/study/study_state.h"
+#include "estimator/estimator.h"
+#include "hwnas/v1/device_service.pb.h"
+#include "hwnas/v1/fleet_service.pb.h"
+#include "hwnas/v1/study_service.pb.h"
+#include "hwnas/v1/trial_service.pb.h"
+#include "nas/space/search_space.h"
+#include "nas/strategy/strategy.h"
+#include "store/artifact_store.h"
+#include "store/journal_store.h"
+
+namespace hwnas::controller {
+
+struct EngineOptions {
+  // How long a lease lives without a heartbeat.
+  absl::Duration lease_duration = absl::Seconds(30);
+  QuarantineOptions quarantine;
+  // Bytes of ONNX files that may wait for a profile at once.
+  size_t max_profile_bytes = size_t{256} << 20;
+};
+
+// Follows one study. Thread-safe; no method blocks or calls the engine.
+class StudyWatcher {
+ public:
+  virtual ~StudyWatcher() = default;
+  // Trial `trial` changed, or the study itself (0). `message` is one line for
+  // people; it may be empty.
+  virtual void OnChange(int64_t trial, const std::string& message) = 0;
+};
+
+// Follows one profile. Thread-safe; no method blocks or calls the engine.
+class ProfileListener {
+ public:
+  virtual ~ProfileListener() = default;
+  virtual void OnUpdate(const v1::ProfileModelUpdate& update) = 0;
+  // Last call.
+  virtual void OnEnd(const absl::Status& status) = 0;
+};
+
+// What an export needs; see StudyEngine::ModelOf.
+struct TrialModel {
+  ModelGraph graph;
+  v1::Architecture architecture;
+  std::string trial_name;
+  std::string weights_digest;  // Empty if none are stored.
+};
+
+// Thread-safe: one mutex guards everything. Calls take as long as an append to
+// the journal, so they do not belong on a thread that must not block.
+class StudyEngine {
+ public:
+  // What the engine works with; all must outlive it.
+  struct Dependencies {
+    JournalStore* journals = nullptr;
+    ArtifactStore* artifacts = nullptr;
+    const Clock* clock = nullptr;
+    ControllerMetrics* metrics = nullptr;
+    std::shared_ptr<Logger> logger;
+  };
+
+  // Folds all journals and goes on where they end. Leases that were live get a
+  // fresh full period. A corrupt journal is reported and left alone; the other
+  // studies go on.
+  static absl::StatusOr<std::unique_ptr<StudyEngine>> Create(
+      const EngineOptions& options, const Dependencies& dependencies);
+  ~StudyEngine();
+
+  // Expires leases, ends quarantines, retries what the store refused. Returns
+  // true if there is more to do at once.
+  bool Tick();
+
+  // ---- Studies (see StudyService) ----
+  absl::StatusOr<v1::Study> CreateStudy(const v1::CreateStudyRequest& request);
+  absl::StatusOr<v1::Study> GetStudy(const std::string& study_id);
+  absl::StatusOr<v1::ListStudiesResponse> ListStudies(
+      const v1::ListStudiesRequest& request);
+  absl::StatusOr<v1::Study> PauseStudy(const std::string& study_id);
+  absl::StatusOr<v1::Study> ResumeStudy(const std::string& study_id);
+  absl::StatusOr<v1::Study> CancelStudy(const std::string& study_id);
+  absl::StatusOr<v1::ListTrialsResponse> ListTrials(
+      const std::string& study_id, const v1::ListTrialsRequest& request);
+  absl::StatusOr<v1::Trial> GetTrial(const std::string& study_id,
+                                     int64_t number);
+  absl::StatusOr<v1::Front> GetFront(const std::string& study_id);
+  // The graph of a trial and where its weights are.
+  absl::StatusOr<TrialModel> ModelOf(const std::string& study_id,
+                                     int64_t number);
+
+  absl::Status AddWatcher(const std::string& study_id,
+                          std::shared_ptr<StudyWatcher> watcher);
+  void RemoveWatcher(const std::string& study_id, const StudyWatcher* watcher);
+  // The present state, and that of a trial unless it is 0.
+  absl::StatusOr<v1::StudyUpdate> MakeUpdate(const std::string& study_id,
+                                             int64_t trial);
+
+  // ---- Ask and tell (see TrialService) ----
+  absl::StatusOr<v1::AskTrialsResponse> AskTrials(
+      const std::string& study_id, const v1::AskTrialsRequest& request);
+  absl::StatusOr<v1::ReportProgressResponse> ReportProgress(
+      const v1::ReportProgressRequest& request);
+  absl::Status TellTrial(const v1::TrialReport& report);
+
+  // ---- Fleet (see FleetService) ----
+  // Sends Welcome, then assignments, through `stream`. Returns the session id.
+  absl::StatusOr<std::string> Connect(const v1::Hello& hello,
+                                      std::shared_ptr<ExecutorStream> stream);
+  void Disconnect(const std::string& session_id);
+  // INVALID_ARGUMENT if the message breaks the protocol: close the stream.
+  absl::Status OnHeartbeat(const std::string& session_id,
+                           const v1::Heartbeat& heartbeat);
+  absl::Status OnResult(const std::string& session_id,
+                        const v1::TaskResult& result);
+  void OnDrain(const std::string& session_id);
+  absl::StatusOr<v1::ListExecutorsResponse> ListExecutors(
+      const v1::ListExecutorsRequest& request);
+  // Tells that an artifact was stored.
+  void OnArtifact(const std::string& digest);
+
+  // ---- Devices (see DeviceService) ----
+  absl::StatusOr<v1::ListDevicesResponse> ListDevices(
+      const v1::ListDevicesRequest& request);
+  absl::StatusOr<v1::Device> GetDevice(const std::string& executor_id);
+  // Queues a profile; the listener hears of it until OnEnd. Returns its id.
+  absl::StatusOr<int64_t> StartProfile(
+      const v1::ProfileModelRequest& request,
+      std::shared_ptr<ProfileListener> listener);
+  // The caller left: no more calls to the listener, and the device is freed.
+  void CancelProfile(int64_t id);
+
+ private:
+  // A live lease of a study. Deadlines move on in memory only: after a restart
+  // each lease gets a fresh period.
+  struct LiveLease {
+    absl::Time deadline;
+    // Its executor has spoken of it to this process.
+    bool confirmed = false;
+    v1::EpochReport epoch;
+    std::string note;
+  };
+  using StageId = std::pair<int64_t, int>;  // Trial number, index of stage.
+
+  // A study at work.
+  struct Run {
+    StudyState state;
+    std::unique_ptr<SearchSpace> space;
+    // nullptr once the study has ended.
+    std::unique_ptr<Strategy> strategy;
+    // Observations the strategy has seen.
+    size_t observed = 0;
+    // observed() when the strategy last had nothing to propose; -1: never.
+    int64_t exhausted_at = -1;
+    std::map<StageId, LiveLease> live;
+    // Trials whose weights are kept.
+    std::map<int64_t, std::string> weights;
+    std::vector<std::shared_ptr<StudyWatcher>> watchers;
+    // Set if the journal is corrupt: nothing is done any more.
+    absl::Status broken;
+  };
+
+  struct Profile {
+    int64_t id = 0;
+    v1::MeasureTask task;
+    std::shared_ptr<ProfileListener> listener;
+    int attempt = 0;
+    int failures = 0;
+    int64_t token = 0;
+    std::string executor;  // Empty: queued.
+    absl::Time deadline;
+    std::vector<std::string> failed_executors;
+    std::string last_note;
+  };
+
+  // A result that the store refused.
+  struct PendingResult {
+    std::string executor;
+    v1::TaskResult result;
+  };
+
+  // What a lease key names.
+  struct StageRef {
+    Run* run = nullptr;
+    const TrialRecord* trial = nullptr;
+    int stage = 0;
+  };
+
+  StudyEngine(const EngineOptions& options, const Dependencies& dependencies);
+
+  // -- Recovery (study_engine.cc) --
+  absl::Status Recover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::unique_ptr<Run>> Load(const std::string& study_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Builds what the state implies but the journal does not hold.
+  absl::Status Equip(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Reload(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // -- The journal --
+  // Makes the events durable, then applies them and all that follows from them.
+  absl::Status Commit(Run& run, std::vector<v1::JournalEvent> events,
+                      int64_t changed_trial, const std::string& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AfterEvent(Run& run, const v1::JournalEvent& event)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ShowObservations(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropWeights(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Notify(Run& run, int64_t trial, const std::string& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // -- The loop --
+  bool Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Proposes up to `*allowance` trials; ends the study when all is done.
+  absl::Status Settle(Run& run, int* allowance)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayPropose(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool BudgetUsed(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  int64_t MaxParallel(const Run& run) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // False if the strategy has nothing to propose now.
+  absl::StatusOr<bool> Propose(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<bool> ScheduleTasks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<v1::Task> BuildTask(const Run& run, const TrialRecord& trial,
+                                     int stage)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void UpdateGauges(const std::vector<QueuedTask>& queue)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // -- Results --
+  StageRef FindStage(const std::string& task_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status HandleResult(const std::string& executor,
+                            const v1::TaskResult& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RetryResults() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status FinishStage(Run& run, const TrialRecord& trial, int stage,
+                           v1::StageFinished finished)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status FailAttempt(Run& run, const TrialRecord& trial, int stage,
+                           v1::AttemptFailed::Outcome outcome,
+                           const std::string& error, bool candidate_fault)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status IgnoreResult(Run& run, const TrialRecord& trial, int stage,
+                            int attempt) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Appends TrialEnded if the values say so; returns what to tell people.
+  std::string EndIfDecided(const Run& run, const TrialRecord& trial,
+                           const std::vector<v1::Measurement>& added,
+                           bool last_stage,
+                           std::vector<v1::JournalEvent>* events) const;
+  void SendCancel(const StageRecord& stage, const std::string& task_id,
+                  const std::string& reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsLive(const StageRef& ref, const v1::LeaseKey& lease,
+              const std::string& executor) const;
+  void CountFailure(const std::string& executor, const std::string& trial,
+                    const std::string& error)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // -- Profiles (profiles.cc) --
+  void HandleProfileResult(const std::string& executor,
+                           const v1::TaskResult& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FailProfile(Profile& profile, const std::string& error, bool final)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LeaseProfile(Profile& profile, const std::string& executor)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  v1::LeaseKey ProfileLease(const Profile& profile) const;
+  Profile* FindProfile(const v1::LeaseKey& lease)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SendTo(const std::string& executor, const v1::SessionResponse& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // -- Views (views.cc) --
+  v1::Study StudyView(const Run& run) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  v1::Trial TrialView(const Run& run, const TrialRecord& trial) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  v1::Executor ExecutorView(const Executor& executor,
+                            const std::map<std::string, int>& busy) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  v1::Device DeviceView(const Executor& executor,
+                        const std::map<std::string, int>& busy) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::map<std::string, int> BusySlots() const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // NOT_FOUND, or DATA_LOSS if its journal is corrupt.
+  absl::StatusOr<Run*> FindRun(const std::string& study_id)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const EngineOptions options_;
+  const Dependencies deps_;
+  const std::unique_ptr<Estimator> analytic_;
+
+  mutable Mutex mutex_;
+  std::map<std::string, std::unique_ptr<Run>> studies_ ABSL_GUARDED_BY(mutex_);
+  Fleet fleet_ ABSL_GUARDED_BY(mutex_);
+  std::map<int64_t, Profile> profiles_ ABSL_GUARDED_BY(mutex_);
+  int64_t last_profile_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t last_profile_token_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, int64_t> last_served_ ABSL_GUARDED_BY(mutex_);
+  int64_t turn_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<PendingResult> pending_results_ ABSL_GUARDED_BY(mutex_);
+  // The store took the last append.
+  bool store_ok_ ABSL_GUARDED_BY(mutex_) = true;
+  // Stored artifacts, and of them those that no trial names yet.
+  std::set<std::string> artifacts_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::string> unclaimed_ ABSL_GUARDED_BY(mutex_);
+  // How many trials keep the artifact.
+  std::map<std::string, int> weights_uses_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Bounds a page: `requested` 0 means 100; at most 1000. INVALID_ARGUMENT if it
+// is negative.
+absl::StatusOr<int> PageSize(int requested);
+
+}  // namespace hwnas::controller

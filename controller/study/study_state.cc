@@ -1,0 +1,412 @@
+#include "controller/study/study_state.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+
+namespace hwnas::controller {
+namespace {
+
+absl::Status Corrupt(absl::string_view what) {
+  return absl::DataLossError(std::string(what));
+}
+
+std::string StageText(v1::StageKind kind, const std::string& device_class) {
+  std::string text = v1::StageKind_Name(kind);
+  if (!device_class.empty()) absl::StrAppend(&text, "@", device_class);
+  return text;
+}
+
+}  // namespace
+
+int TrialRecord::CurrentStage() const {
+  for (size_t i = 0; i < stages.size(); ++i) {
+    if (stages[i].state != v1::TrialStage::FINISHED) return static_cast<int>(i);
+  }
+  return static_cast<int>(stages.size());
+}
+
+std::vector<MetricValue> ValuesOf(
+    absl::Span<const v1::Measurement> measurements) {
+  std::vector<MetricValue> values;
+  values.reserve(measurements.size());
+  for (const v1::Measurement& m : measurements) {
+    values.push_back({{m.metric(), m.device_class()}, m.value()});
+  }
+  return values;
+}
+
+std::vector<MetricValue> TrialRecord::Values() const {
+  return ValuesOf(measurements);
+}
+
+const TrialRecord* StudyState::FindTrial(int64_t number) const {
+  if (number < 1 || number > static_cast<int64_t>(trials_.size())) {
+    return nullptr;
+  }
+  return &trials_[number - 1];
+}
+
+absl::Status StudyState::Apply(const v1::JournalEvent& event) {
+  const absl::Time time = FromProto(event.time());
+  absl::Status status;
+  if (event.sequence() != sequence_ + 1) {
+    status = Corrupt(absl::StrCat("expected event ", sequence_ + 1));
+  } else if ((event.event_case() == v1::JournalEvent::kStudyCreated) !=
+             (sequence_ == 0)) {
+    status = Corrupt("a journal begins with study_created, and has it once");
+  } else {
+    switch (event.event_case()) {
+      case v1::JournalEvent::kStudyCreated:
+        status = ApplyCreated(event.study_created(), time);
+        break;
+      case v1::JournalEvent::kStudyStateChanged:
+        status = ApplyStateChanged(event.study_state_changed(), time);
+        break;
+      case v1::JournalEvent::kTrialProposed:
+        status = ApplyProposed(event.trial_proposed(), time);
+        break;
+      case v1::JournalEvent::kTaskLeased:
+        status = ApplyLeased(event.task_leased(), time);
+        break;
+      case v1::JournalEvent::kStageFinished:
+        status = ApplyFinished(event.stage_finished(), time);
+        break;
+      case v1::JournalEvent::kAttemptFailed:
+        status = ApplyFailed(event.attempt_failed(), time);
+        break;
+      case v1::JournalEvent::kTrialEnded:
+        status = ApplyEnded(event.trial_ended(), time);
+        break;
+      case v1::JournalEvent::kResultIgnored:
+        status = ApplyIgnored(event.result_ignored());
+        break;
+      case v1::JournalEvent::EVENT_NOT_SET:
+        status = Corrupt("an event of a kind that this version does not know");
+        break;
+    }
+  }
+  if (!status.ok()) {
+    return Corrupt(absl::StrCat("journal of study '", study_id_, "', event ",
+                                event.sequence(), ": ", status.message()));
+  }
+  sequence_ = event.sequence();
+  return absl::OkStatus();
+}
+
+absl::Status StudyState::ApplyCreated(const v1::StudyCreated& e,
+                                      absl::Time time) {
+  study_id_ = e.study_id();
+  if (absl::Status status = CheckStudySpec(e.spec()); !status.ok()) {
+    return Corrupt(absl::StrCat("specification: ", status.message()));
+  }
+  spec_ = e.spec();
+  description_ = e.description();
+  problem_ = ProblemFromProto(spec_);
+  stage_keys_ = StagesOf(spec_);
+  state_ = v1::Study::RUNNING;
+  create_time_ = time;
+  archive_.emplace(static_cast<int>(problem_.objectives.size()));
+  return absl::OkStatus();
+}
+
+absl::Status StudyState::ApplyStateChanged(const v1::StudyStateChanged& e,
+                                           absl::Time time) {
+  if (ended()) return Corrupt("the study has ended before");
+  switch (e.state()) {
+    case v1::Study::RUNNING:
+    case v1::Study::PAUSED:
+      break;
+    case v1::Study::COMPLETED:
+    case v1::Study::CANCELLED:
+      if (!active_.empty()) {
+        return Corrupt(absl::StrCat("the study ends, but trial ",
+                                    active_.front(), " is active"));
+      }
+      end_time_ = time;
+      break;
+    default:
+      return Corrupt(absl::StrCat("study state ", e.state()));
+  }
+  state_ = e.state();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TrialRecord*> StudyState::Trial(int64_t number) {
+  if (number < 1 || number > static_cast<int64_t>(trials_.size())) {
+    return Corrupt(absl::StrCat("trial ", number, " was never proposed"));
+  }
+  return &trials_[number - 1];
+}
+
+absl::StatusOr<TrialRecord*> StudyState::ActiveTrial(int64_t number) {
+  HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, Trial(number));
+  if (trial->state != v1::Trial::ACTIVE) {
+    return Corrupt(absl::StrCat("trial ", number, " has ended before"));
+  }
+  return trial;
+}
+
+absl::StatusOr<StageRecord*> StudyState::Stage(
+    TrialRecord& trial, v1::StageKind kind, const std::string& device_class) {
+  for (StageRecord& stage : trial.stages) {
+    if (stage.key.kind == kind && stage.key.device_class == device_class) {
+      return &stage;
+    }
+  }
+  return Corrupt(absl::StrCat("trial ", trial.number, " has no stage ",
+                              StageText(kind, device_class)));
+}
+
+// The first unfinished stage becomes ready.
+void StudyState::Queue(TrialRecord& trial, absl::Time time) {
+  const int current = trial.CurrentStage();
+  if (current == static_cast<int>(trial.stages.size())) return;
+  StageRecord& stage = trial.stages[current];
+  stage.state = v1::TrialStage::QUEUED;
+  stage.queued_token = last_token_;
+  *stage.times.mutable_queued() = ToProto(time);
+}
+
+absl::Status StudyState::ApplyProposed(const v1::TrialProposed& e,
+                                       absl::Time time) {
+  if (ended()) return Corrupt("a proposal after the study's end");
+  if (e.trial() != static_cast<int64_t>(trials_.size()) + 1) {
+    return Corrupt(absl::StrCat("trial ", e.trial(), " proposed, expected ",
+                                trials_.size() + 1));
+  }
+  TrialRecord trial;
+  trial.number = e.trial();
+  trial.architecture = e.architecture();
+  trial.origin = e.origin();
+  trial.create_time = time;
+  for (const StageKey& key : stage_keys_) {
+    trial.stages.push_back({.key = key});
+  }
+  trial.evaluation = problem_.Evaluate({});
+  Queue(trial, time);
+  trials_.push_back(std::move(trial));
+  active_.push_back(e.trial());
+  return absl::OkStatus();
+}
+
+absl::Status StudyState::ApplyLeased(const v1::TaskLeased& e, absl::Time time) {
+  HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, ActiveTrial(e.trial()));
+  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage,
+                         Stage(*trial, e.stage(), e.device_class()));
+  if (stage->state != v1::TrialStage::QUEUED) {
+    return Corrupt(absl::StrCat(StageText(e.stage(), e.device_class()),
+                                " of trial ", e.trial(), " leased while ",
+                                v1::TrialStage::State_Name(stage->state)));
+  }
+  if (e.attempt() != static_cast<int>(stage->attempts.size()) + 1) {
+    return Corrupt(absl::StrCat("attempt ", e.attempt(), " leased, expected ",
+                                stage->attempts.size() + 1));
+  }
+  if (e.token() <= last_token_) {
+    return Corrupt(
+        absl::StrCat("token ", e.token(), " after token ", last_token_));
+  }
+  last_token_ = e.token();
+  stage->attempts.push_back({.token = e.token(), .executor = e.executor()});
+  stage->live_attempt = e.attempt();
+  stage->live_deadline = FromProto(e.deadline());
+  stage->state = v1::TrialStage::LEASED;
+  *stage->times.mutable_leased() = ToProto(time);
+  return absl::OkStatus();
+}
+
+absl::Status StudyState::ApplyFinished(const v1::StageFinished& e,
+                                       absl::Time time) {
+  HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, ActiveTrial(e.trial()));
+  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage,
+                         Stage(*trial, e.stage(), e.device_class()));
+  if (stage->state != v1::TrialStage::QUEUED &&
+      stage->state != v1::TrialStage::LEASED) {
+    return Corrupt(absl::StrCat(StageText(e.stage(), e.device_class()),
+                                " of trial ", e.trial(), " finished while ",
+                                v1::TrialStage::State_Name(stage->state)));
+  }
+  if (e.attempt() < 0 ||
+      e.attempt() > static_cast<int>(stage->attempts.size()) ||
+      (e.attempt() == 0 && e.stage() != v1::SCREEN && !e.reused())) {
+    return Corrupt(absl::StrCat("attempt ", e.attempt(), " of ",
+                                StageText(e.stage(), e.device_class()),
+                                " was never leased"));
+  }
+  for (const v1::Measurement& m : e.measurements()) {
+    if (!std::isfinite(m.value())) {
+      return Corrupt(absl::StrCat(m.metric(), " is ", m.value()));
+    }
+  }
+  stage->state = v1::TrialStage::FINISHED;
+  stage->live_attempt = 0;
+  stage->finished_attempt = e.attempt();
+  const auto queued = stage->times.queued();
+  const auto leased = stage->times.leased();
+  const bool was_leased = stage->times.has_leased();
+  stage->times = e.times();
+  *stage->times.mutable_queued() = queued;
+  if (was_leased) *stage->times.mutable_leased() = leased;
+  *stage->times.mutable_recorded() = ToProto(time);
+  trial->measurements.insert(trial->measurements.end(),
+                             e.measurements().begin(), e.measurements().end());
+  trial->evaluation = problem_.Evaluate(trial->Values());
+  if (!e.weights_digest().empty()) trial->weights_digest = e.weights_digest();
+  Queue(*trial, time);
+  return absl::OkStatus();
+}
+
+absl::Status StudyState::ApplyFailed(const v1::AttemptFailed& e,
+                                     absl::Time time) {
+  HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, ActiveTrial(e.trial()));
+  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage,
+                         Stage(*trial, e.stage(), e.device_class()));
+  if (e.attempt() == 0 || stage->live_attempt != e.attempt()) {
+    return Corrupt(absl::StrCat(
+        "attempt ", e.attempt(), " of ", StageText(e.stage(), e.device_class()),
+        " failed, but attempt ", stage->live_attempt, " is live"));
+  }
+  stage->live_attempt = 0;
+  if (!e.error().empty()) stage->last_error = e.error();
+  if (e.outcome() == v1::AttemptFailed::FAILED ||
+      e.outcome() == v1::AttemptFailed::EXPIRED) {
+    ++stage->counted_failures;
+    if (std::find(stage->failed_executors.begin(),
+                  stage->failed_executors.end(),
+                  e.executor()) == stage->failed_executors.end()) {
+      stage->failed_executors.push_back(e.executor());
+    }
+  }
+  Queue(*trial, time);
+  return absl::OkStatus();
+}
+
+absl::Status StudyState::ApplyEnded(const v1::TrialEnded& e, absl::Time time) {
+  HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, ActiveTrial(e.trial()));
+  const int current = trial->CurrentStage();
+  const bool all_finished = current == static_cast<int>(trial->stages.size());
+  switch (e.state()) {
+    case v1::Trial::COMPLETED:
+      if (!all_finished || !trial->evaluation.complete ||
+          trial->evaluation.violation > 0) {
+        return Corrupt(absl::StrCat("trial ", e.trial(),
+                                    " completed without all values, or "
+                                    "against a constraint"));
+      }
+      break;
+    case v1::Trial::INFEASIBLE:
+    case v1::Trial::CANCELLED:
+      break;
+    default:
+      return Corrupt(
+          absl::StrCat("trial ", e.trial(), " ended with state ", e.state()));
+  }
+  if (!all_finished) {
+    StageRecord& stage = trial->stages[current];
+    if (stage.live_attempt != 0) {
+      return Corrupt(
+          absl::StrCat("trial ", e.trial(), " ended with a live lease on ",
+                       StageText(stage.key.kind, stage.key.device_class)));
+    }
+    const bool failed =
+        e.state() == v1::Trial::INFEASIBLE && stage.counted_failures > 0;
+    stage.state = failed ? v1::TrialStage::FAILED : v1::TrialStage::SKIPPED;
+    for (size_t i = current + 1; i < trial->stages.size(); ++i) {
+      trial->stages[i].state = v1::TrialStage::SKIPPED;
+    }
+  }
+  trial->state = e.state();
+  trial->reason = e.reason();
+  trial->end_time = time;
+  active_.erase(std::find(active_.begin(), active_.end(), e.trial()));
+  if (e.state() == v1::Trial::CANCELLED) return absl::OkStatus();
+  observed_.push_back(e.trial());
+  if (e.state() == v1::Trial::INFEASIBLE) {
+    ++infeasible_count_;
+  } else {
+    ++completed_count_;
+    AddToFront(*trial);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StudyState::ApplyIgnored(const v1::ResultIgnored& e) {
+  HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, Trial(e.trial()));
+  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage,
+                         Stage(*trial, e.stage(), e.device_class()));
+  if (e.attempt() < 1 ||
+      e.attempt() > static_cast<int>(stage->attempts.size())) {
+    return Corrupt(
+        absl::StrCat("ignored attempt ", e.attempt(), " was never leased"));
+  }
+  stage->attempts[e.attempt() - 1].ignored = true;
+  return absl::OkStatus();
+}
+
+void StudyState::AddToFront(const TrialRecord& trial) {
+  const std::vector<double>& point = trial.evaluation.objectives;
+  if (completed_count_ <= kReferenceTrials) {
+    if (worst_.empty()) {
+      worst_ = point;
+    } else {
+      for (size_t i = 0; i < point.size(); ++i) {
+        worst_[i] = std::max(worst_[i], point[i]);
+      }
+    }
+    Point reference = Reference();
+    for (size_t i = 0; i < reference.size(); ++i) {
+      if (problem_.objectives[i].maximize) reference[i] = -reference[i];
+    }
+    if (reference != archive_->reference()) {
+      archive_->SetReference(std::move(reference));
+    }
+  }
+  archive_->Insert(point, trial.number);
+  const bool first = best_values_.empty();
+  best_values_.resize(point.size());
+  for (size_t i = 0; i < point.size(); ++i) {
+    const bool maximize = problem_.objectives[i].maximize;
+    const double value = maximize ? -point[i] : point[i];
+    double& best = best_values_[i];
+    if (first || (maximize ? value > best : value < best)) best = value;
+  }
+}
+
+std::vector<double> StudyState::Reference() const {
+  std::vector<double> reference;
+  for (size_t i = 0; i < problem_.objectives.size(); ++i) {
+    const ObjectiveSpec& objective = problem_.objectives[i];
+    if (objective.reference) {
+      reference.push_back(*objective.reference);
+    } else if (objective.maximize) {
+      reference.push_back(0);
+    } else if (!worst_.empty()) {
+      reference.push_back(worst_[i]);
+    } else {
+      return {};
+    }
+  }
+  return reference;
+}
+
+std::vector<int64_t> StudyState::Front() const {
+  if (!archive_) return {};
+  std::vector<int64_t> front = archive_->ids();
+  std::sort(front.begin(), front.end(), [&](int64_t a, int64_t b) {
+    const auto& left = trials_[a - 1].evaluation.objectives;
+    const auto& right = trials_[b - 1].evaluation.objectives;
+    return left != right ? left < right : a < b;
+  });
+  return front;
+}
+
+bool StudyState::OnFront(int64_t number) const {
+  return archive_ && std::find(archive_->ids().begin(), archive_->ids().end(),
+                               number) != archive_->ids().end();
+}
+
+}  // namespace hwnas::controller

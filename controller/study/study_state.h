@@ -1,0 +1,166 @@
+// The state of a study as a pure fold over its journal.
+//
+//   events -> Apply -> trials, stages, attempts, counters, front, observations
+//
+// Nothing here knows a clock, a store or the network: equal journals give equal
+// states, so the state can be dropped at any time and folded again.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "hwnas/v1/journal.pb.h"
+#include "nas/pareto/archive.h"
+#include "nas/problem.h"
+#include "proto/convert/convert.h"
+
+namespace hwnas::controller {
+
+// One try at a stage, begun by TaskLeased.
+struct AttemptRecord {
+  int64_t token = 0;
+  std::string executor;
+  // A result of it that changed nothing is in the journal already.
+  bool ignored = false;
+};
+
+// One step of a trial.
+struct StageRecord {
+  StageKey key;
+  v1::TrialStage::State state = v1::TrialStage::WAITING;
+  // Attempt i is attempts[i - 1].
+  std::vector<AttemptRecord> attempts;
+  // The attempt with the live lease; 0 if there is none.
+  int live_attempt = 0;
+  absl::Time live_deadline = absl::InfinitePast();
+  // Attempts that FAILED or EXPIRED; others do not count.
+  int counted_failures = 0;
+  // Executors whose attempts failed, each once.
+  std::vector<std::string> failed_executors;
+  // The attempt that finished the stage; 0 if none did or none was needed.
+  int finished_attempt = 0;
+  // last_token() of the study when the stage was queued last.
+  int64_t queued_token = 0;
+  v1::HopTimes times;
+  std::string last_error;
+};
+
+struct TrialRecord {
+  int64_t number = 0;
+  v1::Architecture architecture;
+  std::string origin;
+  v1::Trial::State state = v1::Trial::ACTIVE;
+  std::string reason;  // Why it is INFEASIBLE.
+  std::vector<StageRecord> stages;
+  std::vector<v1::Measurement> measurements;
+  Evaluation evaluation;  // Of the measurements so far.
+  std::string weights_digest;
+  absl::Time create_time;
+  absl::Time end_time;
+
+  // Index of the stage to do or being done; stages.size() if all are finished.
+  int CurrentStage() const;
+  std::vector<MetricValue> Values() const;
+};
+
+// The values that measurements state.
+std::vector<MetricValue> ValuesOf(
+    absl::Span<const v1::Measurement> measurements);
+
+// Not thread-safe.
+class StudyState {
+ public:
+  // The reference point of a minimised objective without one is the worst value
+  // among this many first feasible trials.
+  static constexpr int kReferenceTrials = 8;
+
+  // Takes the next event. DATA_LOSS, naming the event, if it does not fit: the
+  // journal is corrupt, and the state must not be used any more.
+  absl::Status Apply(const v1::JournalEvent& event);
+
+  // Number of events applied; 0 before StudyCreated.
+  int64_t sequence() const { return sequence_; }
+
+  const std::string& study_id() const { return study_id_; }
+  const v1::StudySpec& spec() const { return spec_; }
+  const std::string& description() const { return description_; }
+  const Problem& problem() const { return problem_; }
+  v1::Study::State state() const { return state_; }
+  bool ended() const {
+    return state_ == v1::Study::COMPLETED || state_ == v1::Study::CANCELLED;
+  }
+  absl::Time create_time() const { return create_time_; }
+  absl::Time end_time() const { return end_time_; }
+
+  const std::vector<TrialRecord>& trials() const { return trials_; }
+  // nullptr if there is none.
+  const TrialRecord* FindTrial(int64_t number) const;
+  // Numbers of the trials that have not ended, ascending.
+  const std::vector<int64_t>& active() const { return active_; }
+  // Numbers of COMPLETED and INFEASIBLE trials, in the order in which they
+  // ended: what the strategy observes.
+  const std::vector<int64_t>& observed() const { return observed_; }
+  int64_t completed_count() const { return completed_count_; }
+  int64_t infeasible_count() const { return infeasible_count_; }
+  // Fencing token of the last lease.
+  int64_t last_token() const { return last_token_; }
+
+  // Numbers of the trials on the front, by the first objective, best first.
+  std::vector<int64_t> Front() const;
+  bool OnFront(int64_t number) const;
+  int64_t front_size() const { return archive_ ? archive_->size() : 0; }
+  // With respect to Reference(); 0 until a trial has completed.
+  double hypervolume() const { return archive_ ? archive_->hypervolume() : 0; }
+  // In each metric's own sense. Empty while an objective without a reference of
+  // its own has no value yet.
+  std::vector<double> Reference() const;
+  // Best value of each objective among completed trials, in its own sense;
+  // empty until there is one.
+  const std::vector<double>& best_values() const { return best_values_; }
+
+ private:
+  absl::Status ApplyCreated(const v1::StudyCreated& e, absl::Time time);
+  absl::Status ApplyStateChanged(const v1::StudyStateChanged& e,
+                                 absl::Time time);
+  absl::Status ApplyProposed(const v1::TrialProposed& e, absl::Time time);
+  absl::Status ApplyLeased(const v1::TaskLeased& e, absl::Time time);
+  absl::Status ApplyFinished(const v1::StageFinished& e, absl::Time time);
+  absl::Status ApplyFailed(const v1::AttemptFailed& e, absl::Time time);
+  absl::Status ApplyEnded(const v1::TrialEnded& e, absl::Time time);
+  absl::Status ApplyIgnored(const v1::ResultIgnored& e);
+  absl::StatusOr<TrialRecord*> Trial(int64_t number);
+  absl::StatusOr<TrialRecord*> ActiveTrial(int64_t number);
+  static absl::StatusOr<StageRecord*> Stage(TrialRecord& trial,
+                                            v1::StageKind kind,
+                                            const std::string& device_class);
+  void Queue(TrialRecord& trial, absl::Time time);
+  void AddToFront(const TrialRecord& trial);
+
+  int64_t sequence_ = 0;
+  std::string study_id_;
+  v1::StudySpec spec_;
+  std::string description_;
+  Problem problem_;
+  std::vector<StageKey> stage_keys_;
+  v1::Study::State state_ = v1::Study::STATE_UNSPECIFIED;
+  absl::Time create_time_;
+  absl::Time end_time_;
+  std::vector<TrialRecord> trials_;
+  std::vector<int64_t> active_;
+  std::vector<int64_t> observed_;
+  int64_t completed_count_ = 0;
+  int64_t infeasible_count_ = 0;
+  int64_t last_token_ = 0;
+  std::optional<ParetoArchive> archive_;
+  // Worst value so far of each objective (minimised) among the first
+  // kReferenceTrials completed trials.
+  Point worst_;
+  std::vector<double> best_values_;
+};
+
+}  // namespace hwnas::controller

@@ -1,0 +1,313 @@
+// What the engine shows: its state as messages of the API.
+#include <algorithm>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/status_macros.h"
+#include "controller/study/report_check.h"
+#include "controller/study/study_engine.h"
+#include "proto/convert/resource_names.h"
+
+namespace hwnas::controller {
+namespace {
+
+// Page tokens are the key of the last entry given out.
+constexpr size_t kMaxTokenBytes = 128;
+
+absl::Status CheckToken(const std::string& token) {
+  if (token.size() > kMaxTokenBytes) {
+    return absl::InvalidArgumentError(
+        "page_token is too long: expected the one of the last response");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+v1::Study StudyEngine::StudyView(const Run& run) const {
+  const StudyState& state = run.state;
+  v1::Study study;
+  study.set_name(StudyName(state.study_id()));
+  *study.mutable_spec() = state.spec();
+  study.set_state(state.state());
+  *study.mutable_create_time() = ToProto(state.create_time());
+  study.set_description(state.description());
+  const absl::Time end = state.ended() ? state.end_time() : deps_.clock->Now();
+  if (state.ended()) *study.mutable_end_time() = ToProto(end);
+
+  v1::StudyProgress* progress = study.mutable_progress();
+  const int64_t proposed = static_cast<int64_t>(state.trials().size());
+  const int64_t active = static_cast<int64_t>(state.active().size());
+  const int64_t running = static_cast<int64_t>(run.live.size());
+  progress->set_proposed_count(proposed);
+  progress->set_running_count(running);
+  progress->set_waiting_count(active - running);
+  progress->set_completed_count(state.completed_count());
+  progress->set_infeasible_count(state.infeasible_count());
+  progress->set_front_size(state.front_size());
+  progress->set_hypervolume(state.hypervolume());
+  for (const double value : state.best_values()) {
+    progress->add_best_values(value);
+  }
+  for (const double value : state.Reference()) progress->add_reference(value);
+  const double elapsed =
+      std::max(0.0, absl::ToDoubleSeconds(end - state.create_time()));
+  progress->set_elapsed_seconds(elapsed);
+  const int64_t done = state.completed_count() + state.infeasible_count();
+  if (state.state() == v1::Study::RUNNING && state.completed_count() > 0) {
+    const v1::Budget& budget = state.spec().budget();
+    double eta = elapsed / static_cast<double>(done) *
+                 static_cast<double>(budget.trials() - done);
+    if (budget.has_wall_clock()) {
+      eta = std::min(
+          eta, absl::ToDoubleSeconds(FromProto(budget.wall_clock())) - elapsed);
+    }
+    progress->set_eta_seconds(std::max(0.0, eta));
+  }
+  return study;
+}
+
+v1::Trial StudyEngine::TrialView(const Run& run,
+                                 const TrialRecord& trial) const {
+  v1::Trial view;
+  view.set_name(TrialName(run.state.study_id(), trial.number));
+  view.set_number(trial.number);
+  view.set_state(trial.state);
+  *view.mutable_architecture() = trial.architecture;
+  for (const v1::Measurement& m : trial.measurements) {
+    *view.add_measurements() = m;
+  }
+  if (trial.state == v1::Trial::INFEASIBLE) {
+    view.set_infeasible_reason(trial.reason);
+  }
+  for (size_t i = 0; i < trial.stages.size(); ++i) {
+    const StageRecord& record = trial.stages[i];
+    v1::TrialStage* stage = view.add_stages();
+    stage->set_kind(record.key.kind);
+    stage->set_device_class(record.key.device_class);
+    stage->set_state(record.state);
+    stage->set_attempt_count(static_cast<int>(record.attempts.size()));
+    if (record.finished_attempt > 0) {
+      stage->set_executor(
+          record.attempts[record.finished_attempt - 1].executor);
+    } else if (!record.attempts.empty()) {
+      stage->set_executor(record.attempts.back().executor);
+    }
+    *stage->mutable_times() = record.times;
+    stage->set_last_error(record.last_error);
+    const auto live = run.live.find({trial.number, static_cast<int>(i)});
+    if (live != run.live.end() && live->second.epoch.epoch() > 0) {
+      *view.mutable_last_epoch() = live->second.epoch;
+    }
+  }
+  *view.mutable_create_time() = ToProto(trial.create_time);
+  if (trial.state != v1::Trial::ACTIVE) {
+    *view.mutable_end_time() = ToProto(trial.end_time);
+  }
+  if (const auto it = run.weights.find(trial.number); it != run.weights.end()) {
+    view.set_weights_digest(it->second);
+  }
+  view.set_on_front(run.state.OnFront(trial.number));
+  return view;
+}
+
+absl::StatusOr<v1::ListStudiesResponse> StudyEngine::ListStudies(
+    const v1::ListStudiesRequest& request) {
+  HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
+  HWNAS_RETURN_IF_ERROR(CheckToken(request.page_token()));
+  MutexLock lock(&mutex_);
+  v1::ListStudiesResponse response;
+  std::string last;
+  for (auto it = studies_.upper_bound(request.page_token());
+       it != studies_.end(); ++it) {
+    if (!it->second->broken.ok()) continue;
+    if (response.studies_size() == size) {
+      response.set_next_page_token(last);
+      break;
+    }
+    *response.add_studies() = StudyView(*it->second);
+    last = it->first;
+  }
+  return response;
+}
+
+absl::StatusOr<v1::ListTrialsResponse> StudyEngine::ListTrials(
+    const std::string& study_id, const v1::ListTrialsRequest& request) {
+  HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
+  int64_t after = 0;
+  if (!request.page_token().empty() &&
+      (!absl::SimpleAtoi(request.page_token(), &after) || after < 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("page_token '", Truncated(request.page_token(), 32),
+                     "': expected the one of the last response"));
+  }
+  MutexLock lock(&mutex_);
+  HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
+  v1::ListTrialsResponse response;
+  const std::vector<TrialRecord>& trials = run->state.trials();
+  for (size_t i = static_cast<size_t>(after); i < trials.size(); ++i) {
+    const TrialRecord& trial = trials[i];
+    if (request.state() != v1::Trial::STATE_UNSPECIFIED &&
+        request.state() != trial.state) {
+      continue;
+    }
+    if (response.trials_size() == size) {
+      response.set_next_page_token(
+          absl::StrCat(response.trials(response.trials_size() - 1).number()));
+      break;
+    }
+    *response.add_trials() = TrialView(*run, trial);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::Trial> StudyEngine::GetTrial(const std::string& study_id,
+                                                int64_t number) {
+  MutexLock lock(&mutex_);
+  HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
+  const TrialRecord* trial = run->state.FindTrial(number);
+  if (trial == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat("study '", study_id, "' has no trial ", number,
+                     "; it has ", run->state.trials().size()));
+  }
+  return TrialView(*run, *trial);
+}
+
+absl::StatusOr<v1::Front> StudyEngine::GetFront(const std::string& study_id) {
+  MutexLock lock(&mutex_);
+  HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
+  v1::Front front;
+  for (const int64_t number : run->state.Front()) {
+    *front.add_trials() = TrialView(*run, *run->state.FindTrial(number));
+  }
+  front.set_hypervolume(run->state.hypervolume());
+  for (const double value : run->state.Reference()) front.add_reference(value);
+  return front;
+}
+
+absl::StatusOr<v1::StudyUpdate> StudyEngine::MakeUpdate(
+    const std::string& study_id, int64_t trial) {
+  MutexLock lock(&mutex_);
+  HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
+  v1::StudyUpdate update;
+  *update.mutable_time() = ToProto(deps_.clock->Now());
+  *update.mutable_study() = StudyView(*run);
+  if (const TrialRecord* record = run->state.FindTrial(trial)) {
+    *update.mutable_trial() = TrialView(*run, *record);
+  }
+  return update;
+}
+
+std::map<std::string, int> StudyEngine::BusySlots() const {
+  std::map<std::string, int> busy;
+  for (const auto& [id, run] : studies_) {
+    for (const auto& [stage_id, live] : run->live) {
+      const StageRecord& stage =
+          run->state.FindTrial(stage_id.first)->stages[stage_id.second];
+      ++busy[stage.attempts[stage.live_attempt - 1].executor];
+    }
+  }
+  for (const auto& [id, profile] : profiles_) {
+    if (!profile.executor.empty()) ++busy[profile.executor];
+  }
+  return busy;
+}
+
+v1::Executor StudyEngine::ExecutorView(
+    const Executor& executor, const std::map<std::string, int>& busy) const {
+  const absl::Time now = deps_.clock->Now();
+  v1::Executor view;
+  view.set_name(executor.name);
+  view.set_kind(executor.hello.kind());
+  view.set_state(executor.state(now));
+  view.set_slots(executor.hello.slots());
+  if (const auto it = busy.find(executor.name); it != busy.end()) {
+    view.set_busy_slots(it->second);
+  }
+  *view.mutable_device_classes() = executor.hello.device_classes();
+  *view.mutable_environment() = executor.hello.environment();
+  *view.mutable_connect_time() = ToProto(executor.connect_time);
+  *view.mutable_last_seen_time() = ToProto(executor.last_seen);
+  view.set_finished_count(executor.finished_count);
+  view.set_failed_count(executor.failed_count);
+  if (executor.quarantined(now)) {
+    view.set_quarantine_reason(executor.quarantine_reason);
+  }
+  return view;
+}
+
+absl::StatusOr<v1::ListExecutorsResponse> StudyEngine::ListExecutors(
+    const v1::ListExecutorsRequest& request) {
+  HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
+  HWNAS_RETURN_IF_ERROR(CheckToken(request.page_token()));
+  MutexLock lock(&mutex_);
+  const std::map<std::string, int> busy = BusySlots();
+  v1::ListExecutorsResponse response;
+  const auto& executors = fleet_.executors();
+  for (auto it = executors.upper_bound(request.page_token());
+       it != executors.end(); ++it) {
+    if (request.kind() != v1::EXECUTOR_KIND_UNSPECIFIED &&
+        request.kind() != it->second.hello.kind()) {
+      continue;
+    }
+    if (response.executors_size() == size) {
+      response.set_next_page_token(
+          response.executors(response.executors_size() - 1).name());
+      break;
+    }
+    *response.add_executors() = ExecutorView(it->second, busy);
+  }
+  return response;
+}
+
+v1::Device StudyEngine::DeviceView(
+    const Executor& executor, const std::map<std::string, int>& busy) const {
+  v1::Device device;
+  device.set_name(DeviceName(executor.hello.executor_id()));
+  *device.mutable_device_classes() = executor.hello.device_classes();
+  *device.mutable_executor() = ExecutorView(executor, busy);
+  *device.mutable_runtimes() = executor.hello.runtimes();
+  return device;
+}
+
+absl::StatusOr<v1::ListDevicesResponse> StudyEngine::ListDevices(
+    const v1::ListDevicesRequest& request) {
+  HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
+  HWNAS_RETURN_IF_ERROR(CheckToken(request.page_token()));
+  MutexLock lock(&mutex_);
+  const std::map<std::string, int> busy = BusySlots();
+  v1::ListDevicesResponse response;
+  std::string last;
+  const auto& executors = fleet_.executors();
+  for (auto it = executors.upper_bound(request.page_token());
+       it != executors.end(); ++it) {
+    const v1::Hello& hello = it->second.hello;
+    if (hello.kind() != v1::AGENT ||
+        (!request.device_class().empty() &&
+         std::find(hello.device_classes().begin(), hello.device_classes().end(),
+                   request.device_class()) == hello.device_classes().end())) {
+      continue;
+    }
+    if (response.devices_size() == size) {
+      response.set_next_page_token(last);
+      break;
+    }
+    *response.add_devices() = DeviceView(it->second, busy);
+    last = it->first;
+  }
+  return response;
+}
+
+absl::StatusOr<v1::Device> StudyEngine::GetDevice(
+    const std::string& executor_id) {
+  MutexLock lock(&mutex_);
+  const Executor* executor = fleet_.Find(AgentName(executor_id));
+  if (executor == nullptr) {
+    return absl::NotFoundError(
+        absl::StrCat("there is no device '", DeviceName(executor_id), "'"));
+  }
+  return DeviceView(*executor, BusySlots());
+}
+
+}  // namespace hwnas::controller
