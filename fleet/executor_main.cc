@@ -192,6 +192,7 @@ absl::Status Serve(const ExecutorOptions& options,
                         options.kind == v1::AGENT ? "agent" : "worker");
 
   ExecutorContext context = {.id = identity.id,
+                             .spool_dir = identity.spool_dir,
                              .logger = logger,
                              .registry = registry,
                              .environment = host.Read()};

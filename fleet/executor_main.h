@@ -58,6 +58,8 @@ struct ExecutorOptions {
 // What a runner may use; lives as long as the process.
 struct ExecutorContext {
   std::string id;
+  // Ours alone; the work may keep folders of its own there.
+  std::string spool_dir;
   std::shared_ptr<Logger> logger;
   // The registry behind the metrics page.
   std::shared_ptr<prometheus::Registry> registry;

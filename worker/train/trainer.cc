@@ -257,10 +257,15 @@ class Training {
     outcome_.images += images;
     outcome_.train_seconds += seconds;
 
-    const Evaluation evaluation = EvaluateModule(
-        module_, *data_.dataset,
-        data_.evaluate_test ? data_.dataset->test : data_.dataset->train,
-        data_.evaluation, hooks_.cancelled);
+    Evaluation evaluation;
+    const bool evaluate =
+        !data_.evaluate_last_epoch_only || epoch + 1 == options_.epochs;
+    if (evaluate) {
+      evaluation = EvaluateModule(
+          module_, *data_.dataset,
+          data_.evaluate_test ? data_.dataset->test : data_.dataset->train,
+          data_.evaluation, hooks_.cancelled);
+    }
     if (cancelled()) return absl::CancelledError("training cancelled");
     if (!std::isfinite(evaluation.loss)) {
       return absl::OutOfRangeError(absl::StrCat("the evaluation loss became ",

@@ -49,6 +49,8 @@ struct TrainData {
   // Indices into dataset->train, or dataset->test if `evaluate_test`.
   std::vector<int32_t> evaluation;
   bool evaluate_test = false;
+  // Reports of earlier epochs then have no validation values.
+  bool evaluate_last_epoch_only = false;
 };
 
 struct TrainOutcome {
