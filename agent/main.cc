@@ -98,8 +98,9 @@ absl::StatusOr<std::vector<std::string>> DeviceClasses() {
 
 absl::Status MeasureFile(const std::string& path,
                          const std::vector<std::string>& classes) {
-  HWNAS_ASSIGN_OR_RETURN(const std::shared_ptr<Logger> logger,
-                         CreateLogger("agent", absl::GetFlag(FLAGS_log_level)));
+  HWNAS_ASSIGN_OR_RETURN(
+      const std::shared_ptr<Logger> logger,
+      CreateLogger("hwnas-agent", absl::GetFlag(FLAGS_log_level)));
   v1::Task task;
   HWNAS_ASSIGN_OR_RETURN(*task.mutable_measure()->mutable_onnx(),
                          ReadFile(path, kMaxOnnxBytes));
@@ -172,7 +173,7 @@ int Main(int argc, char** argv) {
   RealSteadyClock clock;
   fleet::ExecutorOptions options;
   options.kind = v1::AGENT;
-  options.program = "agent";
+  options.program = "hwnas-agent";
   options.controller = absl::GetFlag(FLAGS_controller);
   options.insecure = absl::GetFlag(FLAGS_insecure);
   options.id = absl::GetFlag(FLAGS_id);

@@ -204,7 +204,8 @@ absl::Status Serve(const ExecutorOptions& options,
   v1::Hello& hello = client_options.hello;
   hello.set_kind(options.kind);
   hello.set_executor_id(identity.id);
-  hello.set_host_id(host.HostId());
+  const std::string host_id = host.HostId();
+  hello.set_host_id(host_id);
   hello.set_slots(options.slots);
   hello.mutable_device_classes()->Assign(options.device_classes.begin(),
                                          options.device_classes.end());
@@ -223,7 +224,7 @@ absl::Status Serve(const ExecutorOptions& options,
   logger->info(
       "event=started version={} id={} host_id={} controller={} slots={} "
       "spool={} metrics_port={}",
-      kVersion, identity.id, hello.host_id(), options.controller, options.slots,
+      kVersion, identity.id, host_id, options.controller, options.slots,
       identity.spool_dir, metrics_server ? metrics_server->port() : 0);
 
   absl::Status status;
