@@ -16,26 +16,11 @@ struct Counts {
 Counts CountParameters(const ModelGraph& graph) {
   Counts counts;
   for (const Node& node : graph.nodes()) {
-    switch (node.op) {
-      case OpKind::kConv2d: {
-        const int64_t in_channels =
-            graph.node(node.inputs[0]).shape.channels / node.groups;
-        counts.trainable +=
-            node.out_channels *
-            (in_channels * node.kernel * node.kernel + (node.bias ? 1 : 0));
-        break;
-      }
-      case OpKind::kLinear:
-        counts.trainable +=
-            node.out_channels *
-            (graph.node(node.inputs[0]).shape.elements() + (node.bias ? 1 : 0));
-        break;
-      case OpKind::kBatchNorm:
-        counts.trainable += 2 * node.shape.channels;
-        counts.statistics += 2 * node.shape.channels;
-        break;
-      default:
-        break;
+    if (node.inputs.empty()) continue;
+    counts.trainable +=
+        ParameterCount(node, graph.node(node.inputs[0]).shape.channels);
+    if (node.op == OpKind::kBatchNorm) {
+      counts.statistics += 2 * node.shape.channels;
     }
   }
   return counts;

@@ -4,10 +4,19 @@
 #include <cstring>
 #include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 
 namespace hwnas {
+namespace {
+
+// A name from the network may have any length.
+std::string ForMessage(const std::string& name) {
+  return name.substr(0, GraphLimits::kMaxNameBytes + 16);
+}
+
+}  // namespace
 
 std::vector<ParameterSpec> ParametersOf(const ModelGraph& graph) {
   std::vector<ParameterSpec> parameters;
@@ -53,8 +62,8 @@ absl::Status CheckWeights(const ModelGraph& graph, const v1::Weights& weights) {
   std::map<std::string, const v1::Tensor*> given;
   for (const v1::Tensor& tensor : weights.tensors()) {
     if (!given.emplace(tensor.name(), &tensor).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("weights hold tensor \"", tensor.name(), "\" twice"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "weights hold tensor \"", ForMessage(tensor.name()), "\" twice"));
     }
   }
   const std::vector<ParameterSpec> parameters = ParametersOf(graph);
@@ -79,14 +88,15 @@ absl::Status CheckWeights(const ModelGraph& graph, const v1::Weights& weights) {
           "tensor \"", parameter.name, "\" holds ", tensor.data().size(),
           " bytes: expected ", elements * sizeof(float)));
     }
+    const bool is_variance = absl::EndsWith(parameter.name, ".running_var");
     for (size_t i = 0; i < elements; ++i) {
       float value;
       std::memcpy(&value, tensor.data().data() + i * sizeof(float),
                   sizeof(value));
-      if (!std::isfinite(value)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("tensor \"", parameter.name, "\" holds ", value,
-                         " at ", i, ": expected finite values"));
+      if (!std::isfinite(value) || (is_variance && value < 0)) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "tensor \"", parameter.name, "\" holds ", value, " at ", i,
+            ": expected finite values", is_variance ? " of at least 0" : ""));
       }
     }
   }
@@ -95,7 +105,7 @@ absl::Status CheckWeights(const ModelGraph& graph, const v1::Weights& weights) {
       given.erase(parameter.name);
     }
     return absl::InvalidArgumentError(
-        absl::StrCat("weights hold tensor \"", given.begin()->first,
+        absl::StrCat("weights hold tensor \"", ForMessage(given.begin()->first),
                      "\", which the graph does not have"));
   }
   return absl::OkStatus();

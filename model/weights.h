@@ -22,7 +22,8 @@ struct ParameterSpec {
 // bias, running_mean, running_var.
 std::vector<ParameterSpec> ParametersOf(const ModelGraph& graph);
 
-// Every parameter once, with the right dims and size of data, all finite.
+// Every parameter once and nothing else, with the right dims and size of data,
+// all finite, no negative variance.
 // INVALID_ARGUMENT names the first that is not.
 absl::Status CheckWeights(const ModelGraph& graph, const v1::Weights& weights);
 

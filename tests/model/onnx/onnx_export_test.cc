@@ -108,6 +108,15 @@ TEST(ExportOnnx, RefusesWeightsThatDoNotFit) {
   *weights.add_tensors() = good.tensors(0);
   EXPECT_THAT(std::string(ExportOnnx(graph, weights).status().message()),
               HasSubstr("twice"));
+  weights = good;
+  const float negative = -1;
+  weights.mutable_tensors(3)->mutable_data()->replace(
+      0, 4, std::string(reinterpret_cast<const char*>(&negative), 4));
+  EXPECT_THAT(std::string(ExportOnnx(graph, weights).status().message()),
+              HasSubstr("running_var\" holds -1 at 0"));
+  weights = good;
+  weights.add_tensors()->set_name(std::string(1 << 20, 'x'));
+  EXPECT_LT(ExportOnnx(graph, weights).status().message().size(), 400u);
   EXPECT_EQ(ExportOnnx(graph, good, {.batch = 0}).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
