@@ -1,10 +1,48 @@
 #include "nas/pareto/archive.h"
 
-#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <utility>
 
 namespace hwnas {
+
+namespace {
+
+// Index of the first row from `first` on for which one side is better than the
+// other somewhere and worse nowhere; the number of rows if there is none.
+// Without branches inside a row: on a front they are a coin's toss.
+template <int fixed_dims, bool rows_dominate>
+int FindDominanceIn(const std::vector<double>& rows, int any_dims,
+                    const double* point, int first) {
+  const int dims = fixed_dims > 0 ? fixed_dims : any_dims;
+  const int count = static_cast<int>(rows.size()) / dims;
+  const double* row = rows.data() + static_cast<ptrdiff_t>(first) * dims;
+  for (int i = first; i < count; ++i, row += dims) {
+    bool lower = false;
+    bool higher = false;
+    for (int k = 0; k < dims; ++k) {
+      lower |= row[k] < point[k];
+      higher |= row[k] > point[k];
+    }
+    if (rows_dominate ? (lower & !higher) : (higher & !lower)) return i;
+  }
+  return count;
+}
+
+template <bool rows_dominate>
+int FindDominance(const std::vector<double>& rows, int dims,
+                  const double* point, int first) {
+  switch (dims) {
+    case 2:
+      return FindDominanceIn<2, rows_dominate>(rows, dims, point, first);
+    case 3:
+      return FindDominanceIn<3, rows_dominate>(rows, dims, point, first);
+    default:
+      return FindDominanceIn<0, rows_dominate>(rows, dims, point, first);
+  }
+}
+
+}  // namespace
 
 void ParetoArchive::SetReference(Point reference) {
   reference_ = std::move(reference);
@@ -21,11 +59,7 @@ bool ParetoArchive::WouldJoin(absl::Span<const double> point) const {
   for (double value : point) {
     if (!std::isfinite(value)) return false;
   }
-  const double* other = values_.data();
-  for (int i = 0; i < size(); ++i, other += objectives_) {
-    if (Dominates({other, point.size()}, point)) return false;
-  }
-  return true;
+  return FindDominance<true>(values_, objectives_, point.data(), 0) == size();
 }
 
 double ParetoArchive::Gain(absl::Span<const double> point) const {
@@ -36,19 +70,18 @@ double ParetoArchive::Gain(absl::Span<const double> point) const {
 bool ParetoArchive::Insert(absl::Span<const double> point, int64_t id) {
   if (!WouldJoin(point)) return false;
   hypervolume_ += Gain(point);
-  size_t kept = 0;
-  for (int i = 0; i < size(); ++i) {
-    if (Dominates(point, this->point(i))) continue;
-    if (kept != static_cast<size_t>(i)) {
-      std::copy_n(values_.begin() + static_cast<ptrdiff_t>(i) * objectives_,
-                  objectives_,
-                  values_.begin() + static_cast<ptrdiff_t>(kept) * objectives_);
-      ids_[kept] = ids_[i];
+  // The last row takes the place of a dominated one.
+  for (int i = FindDominance<false>(values_, objectives_, point.data(), 0);
+       i < size();
+       i = FindDominance<false>(values_, objectives_, point.data(), i)) {
+    const size_t last = values_.size() - objectives_;
+    for (int k = 0; k < objectives_; ++k) {
+      values_[static_cast<size_t>(i) * objectives_ + k] = values_[last + k];
     }
-    ++kept;
+    values_.resize(last);
+    ids_[i] = ids_.back();
+    ids_.pop_back();
   }
-  values_.resize(kept * objectives_);
-  ids_.resize(kept);
   values_.insert(values_.end(), point.begin(), point.end());
   ids_.push_back(id);
   return true;

@@ -193,9 +193,11 @@ double HypervolumeOf(const FlatPoints& points, const double* reference) {
 }
 
 // ExclusiveHypervolume over points that `other(i)` gives; `skip` is left out.
-template <typename Other>
-double ExclusiveVolume(const double* point, int dims, int count, int skip,
-                       const double* reference, const Other& other) {
+// `fixed_dims` is the number of objectives, or 0 if only `dims` knows.
+template <int fixed_dims, typename Other>
+double ExclusiveVolumeOf(const double* point, int any_dims, int count, int skip,
+                         const double* reference, const Other& other) {
+  const int dims = fixed_dims > 0 ? fixed_dims : any_dims;
   if (!StrictlyInside(point, reference, dims)) return 0;
   // What the point adds lies in the box from it to `corner`: beyond, along
   // objective k, lies a point that is no worse in all other objectives.
@@ -230,6 +232,19 @@ double ExclusiveVolume(const double* point, int dims, int count, int skip,
     }
   }
   return box - HypervolumeOf(limited, corner.data());
+}
+
+template <typename Other>
+double ExclusiveVolume(const double* point, int dims, int count, int skip,
+                       const double* reference, const Other& other) {
+  switch (dims) {
+    case 2:
+      return ExclusiveVolumeOf<2>(point, dims, count, skip, reference, other);
+    case 3:
+      return ExclusiveVolumeOf<3>(point, dims, count, skip, reference, other);
+    default:
+      return ExclusiveVolumeOf<0>(point, dims, count, skip, reference, other);
+  }
 }
 
 }  // namespace
