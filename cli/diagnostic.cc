@@ -1,10 +1,8 @@
 #include "cli/diagnostic.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cstdint>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
@@ -87,44 +85,6 @@ std::string RenderDiagnostics(absl::string_view file_name,
                     std::string(marked - 1, '~'), "\n");
   }
   return out;
-}
-
-std::string NearestName(absl::string_view word,
-                        absl::Span<const std::string> candidates) {
-  auto normalize = [](absl::string_view text) {
-    std::string out = absl::AsciiStrToLower(text);
-    std::replace(out.begin(), out.end(), '-', '_');
-    return out;
-  };
-  if (word.size() > 256) return "";
-  const std::string a = normalize(word);
-  std::string best;
-  int best_distance = -1;
-  for (const std::string& candidate : candidates) {
-    const std::string b = normalize(candidate);
-    std::vector<std::vector<int>> d(a.size() + 1,
-                                    std::vector<int>(b.size() + 1));
-    for (size_t i = 0; i <= a.size(); ++i) d[i][0] = static_cast<int>(i);
-    for (size_t j = 0; j <= b.size(); ++j) d[0][j] = static_cast<int>(j);
-    for (size_t i = 1; i <= a.size(); ++i) {
-      for (size_t j = 1; j <= b.size(); ++j) {
-        d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1,
-                            d[i - 1][j - 1] + (a[i - 1] != b[j - 1])});
-        if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-          d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
-        }
-      }
-    }
-    int distance = d[a.size()][b.size()];
-    // An abbreviation ("lat" for "latency_ms") is near as well.
-    if (a.size() >= 3 && b.rfind(a, 0) == 0) distance = std::min(distance, 1);
-    const int limit = std::max<int>(1, std::max(a.size(), b.size()) / 3);
-    if (distance <= limit && (best_distance < 0 || distance < best_distance)) {
-      best = candidate;
-      best_distance = distance;
-    }
-  }
-  return best;
 }
 
 std::string JoinChoices(absl::Span<const std::string> names) {

@@ -31,11 +31,6 @@ std::string RenderDiagnostics(absl::string_view file_name,
                               absl::string_view source,
                               absl::Span<const Diagnostic> diagnostics);
 
-// The candidate that `word` most likely meant, or empty if none is near:
-// smallest optimal-string-alignment distance, at most a third of its length.
-std::string NearestName(absl::string_view word,
-                        absl::Span<const std::string> candidates);
-
 // "auto, random or nsga2".
 std::string JoinChoices(absl::Span<const std::string> names);
 

@@ -18,6 +18,7 @@
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/message.h"
 #include "proto/convert/convert.h"
+#include "proto/convert/nearest_name.h"
 
 namespace hwnas::cli {
 
@@ -82,9 +83,15 @@ bool IsDuration(const FieldDescriptor& field) {
          field.message_type()->full_name() == "google.protobuf.Duration";
 }
 
+std::string Nearest(const std::string& word,
+                    absl::Span<const std::string> candidates) {
+  return NearestName(word, std::vector<absl::string_view>(candidates.begin(),
+                                                          candidates.end()));
+}
+
 std::string DidYouMean(const std::string& word,
                        absl::Span<const std::string> candidates) {
-  const std::string nearest = NearestName(word, candidates);
+  const std::string nearest = Nearest(word, candidates);
   return nearest.empty() ? "" : absl::StrCat("; did you mean '", nearest, "'?");
 }
 
@@ -211,7 +218,7 @@ class StudyFileReader {
       Error(entry.key, path, message);
       return;
     }
-    const std::string nearest = NearestName(key, names);
+    const std::string nearest = Nearest(key, names);
     if (!nearest.empty()) {
       absl::StrAppend(&message, "; did you mean '", nearest, "'?");
       const FieldDescriptor* meant = FindField(type, nearest);

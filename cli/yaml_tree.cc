@@ -5,12 +5,34 @@
 #include <stdexcept>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "yaml-cpp/eventhandler.h"
 #include "yaml-cpp/exceptions.h"
 #include "yaml-cpp/parser.h"
 
 namespace hwnas::cli {
 namespace {
+
+// yaml-cpp counts bytes; people count characters.
+class Columns {
+ public:
+  explicit Columns(absl::string_view text)
+      : lines_(absl::StrSplit(text, '\n')) {}
+
+  int Of(const YAML::Mark& mark) const {
+    if (mark.line < 0 || mark.line >= static_cast<int>(lines_.size())) {
+      return mark.column + 1;
+    }
+    const absl::string_view before =
+        lines_[mark.line].substr(0, std::max(0, mark.column));
+    return 1 + static_cast<int>(
+                   std::count_if(before.begin(), before.end(),
+                                 [](char c) { return (c & 0xc0) != 0x80; }));
+  }
+
+ private:
+  const std::vector<absl::string_view> lines_;
+};
 
 // Thrown through yaml-cpp's parser, which has no other way to stop.
 struct Stop {
@@ -19,6 +41,9 @@ struct Stop {
 
 class TreeBuilder final : public YAML::EventHandler {
  public:
+  // `columns` must outlive the builder.
+  explicit TreeBuilder(const Columns* columns) : columns_(*columns) {}
+
   YamlNode TakeRoot() { return std::move(root_); }
   bool has_root() const { return has_root_; }
 
@@ -67,14 +92,14 @@ class TreeBuilder final : public YAML::EventHandler {
     YamlNode key;
   };
 
-  [[noreturn]] static void Fail(const YAML::Mark& mark, std::string message) {
+  [[noreturn]] void Fail(const YAML::Mark& mark, std::string message) const {
     Diagnostic diagnostic;
     diagnostic.line = mark.line + 1;
-    diagnostic.column = mark.column + 1;
+    diagnostic.column = columns_.Of(mark);
     diagnostic.message = std::move(message);
     throw Stop{std::move(diagnostic)};
   }
-  static void CheckTag(const YAML::Mark& mark, const std::string& tag) {
+  void CheckTag(const YAML::Mark& mark, const std::string& tag) const {
     if (!tag.empty() && tag != "?" && tag != "!") {
       Fail(mark, absl::StrCat("the tag ", Printable(tag),
                               " is not supported: expected a plain value"));
@@ -87,7 +112,7 @@ class TreeBuilder final : public YAML::EventHandler {
     YamlNode node;
     node.kind = kind;
     node.line = mark.line + 1;
-    node.column = mark.column + 1;
+    node.column = columns_.Of(mark);
     return node;
   }
   void Push(YamlNode node, const YAML::Mark& mark) {
@@ -123,6 +148,7 @@ class TreeBuilder final : public YAML::EventHandler {
     }
   }
 
+  const Columns& columns_;
   std::vector<Open> stack_;
   YamlNode root_;
   bool has_root_ = false;
@@ -156,7 +182,8 @@ std::string YamlNode::Describe() const {
 }
 
 std::variant<YamlNode, Diagnostic> ParseYaml(const std::string& text) {
-  TreeBuilder builder;
+  const Columns columns(text);
+  TreeBuilder builder(&columns);
   try {
     std::istringstream stream(text);
     YAML::Parser parser(stream);
@@ -168,7 +195,7 @@ std::variant<YamlNode, Diagnostic> ParseYaml(const std::string& text) {
     Diagnostic diagnostic;
     if (!error.mark.is_null()) {
       diagnostic.line = error.mark.line + 1;
-      diagnostic.column = error.mark.column + 1;
+      diagnostic.column = columns.Of(error.mark);
     }
     diagnostic.message =
         absl::StrCat("not valid YAML: ", Printable(error.msg, 200));
