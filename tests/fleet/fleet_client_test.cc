@@ -51,11 +51,16 @@ class FunctionRunner final : public TaskRunner {
  public:
   using Function = std::function<v1::TaskResult(const v1::Task&, TaskContext&)>;
   explicit FunctionRunner(Function function) : function_(std::move(function)) {}
+  ~FunctionRunner() override {
+    if (before_end) before_end();
+  }
   v1::TaskResult Run(const v1::Task& task, TaskContext& context) override {
     ++runs;
     return function_(task, context);
   }
   std::atomic<int> runs{0};
+  // Stops the client, so that it never outlives its runner or what that uses.
+  std::function<void()> before_end;
 
  private:
   const Function function_;
@@ -104,8 +109,9 @@ class FleetClientTest : public ::testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  void Start(TaskRunner* runner) { Start(runner, controller_.Channel()); }
-  void Start(TaskRunner* runner, std::shared_ptr<grpc::Channel> channel) {
+  void Start(FunctionRunner* runner) { Start(runner, controller_.Channel()); }
+  void Start(FunctionRunner* runner, std::shared_ptr<grpc::Channel> channel) {
+    runner->before_end = [this] { Stop().IgnoreError(); };
     client_ = std::make_unique<FleetClient>(options_, std::move(channel),
                                             runner, &clock_, NullLogger());
     serving_ = std::thread([this] { status_ = client_->Run(); });
@@ -621,6 +627,7 @@ TEST_F(FleetClientTest, CancellingEndsAnUpload) {
   ASSERT_TRUE(controller_.service().WaitForUploads(3));
   session->Cancel(TrainTask("s/1/train").lease(), "enough");
   EXPECT_TRUE(session->NextResult().handed_back());
+  EXPECT_TRUE(Stop().ok());
   EXPECT_TRUE(absl::IsCancelled(uploaded)) << uploaded;
 }
 
