@@ -1,0 +1,292 @@
+// The scheduler is a pure function, so each rule is a small table: no threads,
+// no sleeps.
+#include "controller/scheduler/scheduler.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace hwnas::controller {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+const absl::Time kNow = absl::FromUnixSeconds(1700000000);
+
+ExecutorSnapshot Worker(const std::string& id, const std::string& host = "",
+                        int slots = 1) {
+  return {.name = "workers/" + id,
+          .kind = v1::WORKER,
+          .host_id = host,
+          .slots = slots,
+          .datasets = {"fashion-mnist", "cifar10"}};
+}
+
+ExecutorSnapshot Agent(const std::string& id, const std::string& host = "") {
+  return {.name = "agents/" + id,
+          .kind = v1::AGENT,
+          .host_id = host,
+          .device_classes = {"x86_64"},
+          .runtimes = {"onnxruntime"}};
+}
+
+QueuedTask Train(int64_t order, const std::string& study = "s") {
+  return {.study_id = study,
+          .stage = v1::TRAIN,
+          .dataset = "fashion-mnist",
+          .order = order};
+}
+
+QueuedTask Measure(int64_t order, const std::string& study = "s") {
+  return {.study_id = study,
+          .stage = v1::MEASURE,
+          .device_class = "x86_64",
+          .runtime = "onnxruntime",
+          .order = order};
+}
+
+LeaseSnapshot Lease(const std::string& executor, v1::StageKind stage,
+                    const std::string& study = "s") {
+  return {.study_id = study,
+          .stage = stage,
+          .executor = executor,
+          .deadline = kNow + absl::Seconds(30)};
+}
+
+// "train 3 of s -> workers/w1", in order.
+std::vector<std::string> Assigned(SchedulerInput input) {
+  input.now = kNow;
+  std::vector<std::string> lines;
+  for (const Assignment& a : Schedule(input).assignments) {
+    const QueuedTask& task = input.queue[a.task];
+    lines.push_back(absl::StrCat(
+        task.stage == v1::TRAIN ? "train " : "measure ", task.order, " of ",
+        task.study_id, " -> ", input.fleet[a.executor].name));
+  }
+  return lines;
+}
+
+TEST(Scheduler, GivesNothingToNobody) {
+  EXPECT_THAT(Assigned({}), IsEmpty());
+  EXPECT_THAT(Assigned({.queue = {Train(1)}}), IsEmpty());
+  EXPECT_THAT(Assigned({.fleet = {Worker("w1")}}), IsEmpty());
+}
+
+TEST(Scheduler, GivesEachKindOfTaskToItsKindOfExecutor) {
+  EXPECT_THAT(
+      Assigned({.queue = {Train(1), Measure(2)},
+                .fleet = {Worker("w1"), Agent("a1")}}),
+      ElementsAre("measure 2 of s -> agents/a1", "train 1 of s -> workers/w1"));
+}
+
+TEST(Scheduler, MatchesCapabilities) {
+  QueuedTask train = Train(1);
+  train.dataset = "cifar100";
+  EXPECT_THAT(Assigned({.queue = {train}, .fleet = {Worker("w1")}}), IsEmpty());
+  ExecutorSnapshot anything = Worker("w1");
+  anything.datasets.clear();
+  EXPECT_THAT(Assigned({.queue = {train}, .fleet = {anything}}), SizeIs(1));
+
+  QueuedTask other_class = Measure(1);
+  other_class.device_class = "raspberrypi5";
+  EXPECT_THAT(Assigned({.queue = {other_class}, .fleet = {Agent("a1")}}),
+              IsEmpty());
+  QueuedTask other_runtime = Measure(1);
+  other_runtime.runtime = "libtorch";
+  EXPECT_THAT(Assigned({.queue = {other_runtime}, .fleet = {Agent("a1")}}),
+              IsEmpty());
+}
+
+TEST(Scheduler, FillsSlotsAndNoMore) {
+  EXPECT_THAT(
+      Assigned({.queue = {Train(1), Train(2), Train(3)},
+                .leases = {Lease("workers/w1", v1::TRAIN)},
+                .fleet = {Worker("w1", "", 3)}}),
+      ElementsAre("train 1 of s -> workers/w1", "train 2 of s -> workers/w1"));
+}
+
+TEST(Scheduler, GivesNothingToExecutorsThatDoNotAccept) {
+  ExecutorSnapshot quarantined = Worker("w1");
+  quarantined.accepts = false;
+  EXPECT_THAT(Assigned({.queue = {Train(1)}, .fleet = {quarantined}}),
+              IsEmpty());
+}
+
+TEST(Scheduler, NeverMeasuresBesideOtherWorkOnTheHost) {
+  EXPECT_THAT(Assigned({.queue = {Measure(1)},
+                        .leases = {Lease("workers/w1", v1::TRAIN)},
+                        .fleet = {Worker("w1", "h", 4), Agent("a1", "h")}}),
+              IsEmpty());
+  EXPECT_THAT(Assigned({.queue = {Measure(1)},
+                        .leases = {Lease("agents/a2", v1::MEASURE)},
+                        .fleet = {Agent("a1", "h"), Agent("a2", "h")}}),
+              IsEmpty());
+  EXPECT_THAT(Assigned({.queue = {Train(1)},
+                        .leases = {Lease("agents/a1", v1::MEASURE)},
+                        .fleet = {Worker("w1", "h"), Agent("a1", "h")}}),
+              IsEmpty());
+  // In one round, too.
+  EXPECT_THAT(Assigned({.queue = {Measure(1), Measure(2), Train(3)},
+                        .fleet = {Worker("w1", "h"), Agent("a1", "h"),
+                                  Agent("a2", "h")}}),
+              ElementsAre("measure 1 of s -> agents/a1"));
+}
+
+TEST(Scheduler, TrainsSideBySideOnOneHost) {
+  EXPECT_THAT(Assigned({.queue = {Train(1), Train(2)},
+                        .fleet = {Worker("w1", "h"), Worker("w2", "h")}}),
+              SizeIs(2));
+}
+
+TEST(Scheduler, CountsTheWorkOfLostExecutorsOnTheirHost) {
+  ExecutorSnapshot lost = Worker("w1", "h");
+  lost.accepts = false;
+  EXPECT_THAT(Assigned({.queue = {Measure(1)},
+                        .leases = {Lease("workers/w1", v1::TRAIN)},
+                        .fleet = {lost, Agent("a1", "h")}}),
+              IsEmpty());
+}
+
+TEST(Scheduler, DrainsAHostForAWaitingMeasurement) {
+  // Two of four slots train; the measurement waits; no third training starts.
+  EXPECT_THAT(Assigned({.queue = {Train(1), Measure(2)},
+                        .leases = {Lease("workers/w1", v1::TRAIN),
+                                   Lease("workers/w1", v1::TRAIN)},
+                        .fleet = {Worker("w1", "h", 4), Agent("a1", "h")}}),
+              IsEmpty());
+}
+
+TEST(Scheduler, DrainsOneHostOnlyForOneMeasurement) {
+  EXPECT_THAT(
+      Assigned({.queue = {Measure(1), Train(2)},
+                .leases = {Lease("workers/w1", v1::TRAIN),
+                           Lease("workers/w2", v1::TRAIN),
+                           Lease("workers/w2", v1::TRAIN)},
+                .fleet = {Agent("a1", "h1"), Agent("a2", "h2"),
+                          Worker("w1", "h1", 4), Worker("w2", "h2", 4)}}),
+      ElementsAre("train 2 of s -> workers/w2"));
+}
+
+TEST(Scheduler, PrefersCheapStagesThenOldTrials) {
+  EXPECT_THAT(Assigned({.queue = {Train(1), Measure(3), Measure(2)},
+                        .fleet = {Worker("w1", "h"), Agent("a1", "h")}}),
+              ElementsAre("measure 2 of s -> agents/a1"));
+}
+
+TEST(Scheduler, DoesNotStarveTrainings) {
+  QueuedTask train = Train(1);
+  train.passed_over = kPassedOverLimit;
+  EXPECT_THAT(Assigned({.queue = {Measure(2), train},
+                        .fleet = {Worker("w1", "h"), Agent("a1", "h")}}),
+              ElementsAre("train 1 of s -> workers/w1"));
+}
+
+TEST(Scheduler, TrainsOnHostsThatDoNotMeasureFirst) {
+  EXPECT_THAT(Assigned({.queue = {Train(1)},
+                        .fleet = {Agent("a1", "h1"), Worker("w1", "h1"),
+                                  Worker("w2", "h2")}}),
+              ElementsAre("train 1 of s -> workers/w2"));
+}
+
+TEST(Scheduler, SpreadsOverTheLeastBusy) {
+  EXPECT_THAT(
+      Assigned({.queue = {Train(1)},
+                .leases = {Lease("workers/w1", v1::TRAIN)},
+                .fleet = {Worker("w1", "h1", 3), Worker("w2", "h2", 3)}}),
+      ElementsAre("train 1 of s -> workers/w2"));
+}
+
+TEST(Scheduler, RetriesElsewhere) {
+  QueuedTask retry = Train(1);
+  retry.failed_executors = {"workers/w1"};
+  // A fresh one that is free.
+  EXPECT_THAT(
+      Assigned({.queue = {retry}, .fleet = {Worker("w1"), Worker("w2")}}),
+      ElementsAre("train 1 of s -> workers/w2"));
+  // A fresh one that is busy: the retry waits, others go on.
+  EXPECT_THAT(Assigned({.queue = {retry, Train(2)},
+                        .leases = {Lease("workers/w2", v1::TRAIN)},
+                        .fleet = {Worker("w1"), Worker("w2")}}),
+              ElementsAre("train 2 of s -> workers/w1"));
+  // No other.
+  EXPECT_THAT(Assigned({.queue = {retry}, .fleet = {Worker("w1")}}),
+              ElementsAre("train 1 of s -> workers/w1"));
+}
+
+TEST(Scheduler, LetsStudiesTakeTurns) {
+  // Fewest running first.
+  EXPECT_THAT(Assigned({.queue = {Train(1, "a"), Train(2, "b")},
+                        .leases = {Lease("workers/w1", v1::TRAIN, "a")},
+                        .fleet = {Worker("w1"), Worker("w2")}}),
+              ElementsAre("train 2 of b -> workers/w2"));
+  // Then the one served longest ago.
+  EXPECT_THAT(Assigned({.queue = {Train(1, "a"), Train(2, "b")},
+                        .fleet = {Worker("w1")},
+                        .last_served = {{"a", 7}, {"b", 3}}}),
+              ElementsAre("train 2 of b -> workers/w1"));
+  // Also between kinds that exclude each other on a host.
+  EXPECT_THAT(Assigned({.queue = {Measure(1, "a"), Train(2, "b")},
+                        .fleet = {Worker("w1", "h"), Agent("a1", "h")},
+                        .last_served = {{"a", 1}}}),
+              ElementsAre("train 2 of b -> workers/w1"));
+}
+
+TEST(Scheduler, SharesManySlotsEvenly) {
+  SchedulerInput input;
+  for (int i = 0; i < 20; ++i) input.queue.push_back(Train(i, "a"));
+  for (int i = 0; i < 20; ++i) input.queue.push_back(Train(i, "b"));
+  input.fleet = {Worker("w1", "", 10)};
+  input.now = kNow;
+  int of_a = 0;
+  const SchedulerOutput output = Schedule(input);
+  for (const Assignment& a : output.assignments) {
+    of_a += input.queue[a.task].study_id == "a";
+  }
+  EXPECT_EQ(output.assignments.size(), 10u);
+  EXPECT_EQ(of_a, 5);
+}
+
+TEST(Scheduler, ExpiresLeasesAtTheirDeadline) {
+  SchedulerInput input;
+  input.now = kNow;
+  for (const int seconds : {1, 0, -1}) {
+    LeaseSnapshot lease = Lease("workers/w1", v1::TRAIN);
+    lease.deadline = kNow + absl::Seconds(seconds);
+    input.leases.push_back(lease);
+  }
+  EXPECT_THAT(Schedule(input).expired, ElementsAre(1, 2));
+}
+
+TEST(Scheduler, ToleratesLeasesOfUnknownExecutors) {
+  EXPECT_THAT(Assigned({.queue = {Train(1)},
+                        .leases = {Lease("workers/gone", v1::TRAIN),
+                                   Lease("clients/me", v1::ASK)},
+                        .fleet = {Worker("w1")}}),
+              SizeIs(1));
+}
+
+TEST(Scheduler, IsDeterministic) {
+  SchedulerInput input;
+  for (int i = 0; i < 50; ++i) {
+    input.queue.push_back(i % 3 ? Train(i, absl::StrCat("s", i % 4))
+                                : Measure(i, absl::StrCat("s", i % 4)));
+  }
+  for (int i = 0; i < 8; ++i) {
+    input.fleet.push_back(
+        Worker(absl::StrCat("w", i), absl::StrCat("h", i % 5), 2));
+    input.fleet.push_back(
+        Agent(absl::StrCat("a", i), absl::StrCat("h", i % 5)));
+  }
+  const std::vector<std::string> once = Assigned(input);
+  EXPECT_FALSE(once.empty());
+  EXPECT_EQ(Assigned(input), once);
+}
+
+}  // namespace
+}  // namespace hwnas::controller

@@ -1,0 +1,80 @@
+// A journal store that fails when it is told to, and remembers where each
+// append ended: the instants between which a crash may fall.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/mutex.h"
+#include "store/journal_store.h"
+
+namespace hwnas {
+
+// Thread-safe.
+class FaultyJournalStore final : public JournalStore {
+ public:
+  explicit FaultyJournalStore(
+      std::unique_ptr<JournalStore> store = CreateMemoryJournalStore())
+      : store_(std::move(store)) {}
+
+  // Every append fails with `status`; OK ends that.
+  void FailWith(absl::Status status) {
+    MutexLock lock(&mutex_);
+    failure_ = std::move(status);
+  }
+  // The next append is durable, but its caller is told that it failed.
+  void LoseNextAnswer() {
+    MutexLock lock(&mutex_);
+    lose_answer_ = true;
+  }
+  // Sizes of the journals after each append that succeeded.
+  std::vector<int64_t> append_ends() const {
+    MutexLock lock(&mutex_);
+    return append_ends_;
+  }
+  int refused() const {
+    MutexLock lock(&mutex_);
+    return refused_;
+  }
+
+  absl::Status Append(absl::string_view study_id, int64_t expected_size,
+                      absl::Span<v1::JournalEvent> events) override {
+    MutexLock lock(&mutex_);
+    if (!failure_.ok()) {
+      ++refused_;
+      return failure_;
+    }
+    if (absl::Status status = store_->Append(study_id, expected_size, events);
+        !status.ok()) {
+      return status;
+    }
+    append_ends_.push_back(expected_size + static_cast<int64_t>(events.size()));
+    if (lose_answer_) {
+      lose_answer_ = false;
+      return absl::UnavailableError("the answer was lost");
+    }
+    return absl::OkStatus();
+  }
+  absl::Status Read(
+      absl::string_view study_id, int64_t after,
+      const std::function<absl::Status(v1::JournalEvent&&)>& visit) override {
+    return store_->Read(study_id, after, visit);
+  }
+  absl::StatusOr<std::vector<std::string>> ListStudies() override {
+    return store_->ListStudies();
+  }
+
+ private:
+  const std::unique_ptr<JournalStore> store_;
+  mutable Mutex mutex_;
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+  bool lose_answer_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<int64_t> append_ends_ ABSL_GUARDED_BY(mutex_);
+  int refused_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace hwnas
