@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Times ONNX files with hwnas-agent and, independently, with onnxruntime-node in
-# Node.js, one thread each, taking turns, and prints medians and their ratio.
+# Node.js, one thread each, taking turns, and prints medians and ratios.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -9,15 +9,15 @@ if [[ "${1:-}" == -h || "${1:-}" == --help ]]; then
 Usage: bench/agent/compare_with_node.sh [MODEL.onnx...]
 
 Without files: three networks written by the bench tool export_models.
-Environment: BUILD (default build/release), ROUNDS (5), SECONDS_EACH (2),
+Environment: BUILD (default build/release), ROUNDS (9), SECONDS_EACH (1),
 NODE_MODULES (a node_modules folder with onnxruntime-node; default: installed
 under BUILD/bench by npm).
 EOT
   exit 0
 fi
 build=${BUILD:-$root/build/release}
-rounds=${ROUNDS:-5}
-seconds=${SECONDS_EACH:-2}
+rounds=${ROUNDS:-9}
+seconds=${SECONDS_EACH:-1}
 
 agent=$build/bin/hwnas-agent
 [[ -x $agent ]] || { echo "$agent is missing: scripts/build release hwnas-agent" >&2; exit 1; }
@@ -39,21 +39,35 @@ fi
 
 median() { sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
-declare -A by_agent by_node flags
+time_agent() {
+  # The first measurement in the file is the latency.
+  json=$("$agent" --measure_file="$1" --threads=1 --max_time="${seconds}s" --log_level=error)
+  a=$(grep -oP '"metric":"latency_ms","value":\K[0-9.eE+-]+' <<<"$json")
+  ! grep -q '"flags":' <<<"$json" || flags[$1]=$((${flags[$1]:-0} + 1))
+}
+time_node() {
+  n=$(NODE_PATH=$modules node "$root/bench/agent/time_with_node.js" "$1" "$seconds")
+}
+
+# The machine's speed drifts, so each round compares neighbours in time, in
+# changing order, and the ratio is the median over rounds.
+declare -A by_agent by_node ratios flags
 for ((round = 1; round <= rounds; ++round)); do
   for model in "${models[@]}"; do
-    # The first measurement in the file is the latency.
-    json=$("$agent" --measure_file="$model" --threads=1 --max_time="${seconds}s" --log_level=error)
-    by_agent[$model]+=$(grep -oP '"metric":"latency_ms","value":\K[0-9.eE+-]+' <<<"$json")$'\n'
-    grep -q '"flags":' <<<"$json" && flags[$model]=$((${flags[$model]:-0} + 1))
-    by_node[$model]+=$(NODE_PATH=$modules node "$root/bench/agent/time_with_node.js" "$model" "$seconds")$'\n'
+    if ((round % 2)); then
+      time_agent "$model"; time_node "$model"
+    else
+      time_node "$model"; time_agent "$model"
+    fi
+    by_agent[$model]+=$a$'\n'
+    by_node[$model]+=$n$'\n'
+    ratios[$model]+=$(awk "BEGIN { print $a / $n }")$'\n'
   done
 done
 
 printf '| model | hwnas-agent, ms | onnxruntime-node, ms | ratio | flagged rounds |\n|---|---|---|---|---|\n'
 for model in "${models[@]}"; do
-  a=$(printf '%s' "${by_agent[$model]}" | median)
-  n=$(printf '%s' "${by_node[$model]}" | median)
-  awk -v m="$(basename "$model" .onnx)" -v a="$a" -v n="$n" -v f="${flags[$model]:-0}" -v r="$rounds" \
-    'BEGIN { printf "| %s | %.3f | %.3f | %.3f | %d of %d |\n", m, a, n, a / n, f, r }'
+  printf '| %s | %.3f | %.3f | %.3f | %d of %d |\n' "$(basename "$model" .onnx)" \
+    "$(printf '%s' "${by_agent[$model]}" | median)" "$(printf '%s' "${by_node[$model]}" | median)" \
+    "$(printf '%s' "${ratios[$model]}" | median)" "${flags[$model]:-0}" "$rounds"
 done
