@@ -28,7 +28,8 @@ Histogram::BucketBoundaries ShortBuckets() {
 
 ControllerMetrics::ControllerMetrics(
     std::shared_ptr<prometheus::Registry> registry)
-    : trials_(BuildCounter()
+    : registry_(registry),
+      trials_(BuildCounter()
                   .Name("hwnas_trials_total")
                   .Help("Trials that ended, by final state")
                   .Register(*registry)),

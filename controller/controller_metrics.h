@@ -33,6 +33,8 @@ class ControllerMetrics {
   void SetStudies(int64_t running, int64_t paused, int64_t ended);
 
  private:
+  // Owns what the references below name, also when nobody serves it.
+  const std::shared_ptr<prometheus::Registry> registry_;
   prometheus::Family<prometheus::Counter>& trials_;
   prometheus::Histogram& trial_duration_;
   prometheus::Family<prometheus::Histogram>& stage_duration_;
