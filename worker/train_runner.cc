@@ -43,28 +43,27 @@ void AddMeasurement(const std::string& metric, double value,
 }  // namespace
 
 struct TrainRunner::Metrics {
-  using Registry = prometheus::Registry;
-
-  explicit Metrics(Registry& registry)
-      : images(prometheus::BuildCounter()
+  explicit Metrics(std::shared_ptr<prometheus::Registry> owner)
+      : registry(std::move(owner)),
+        images(prometheus::BuildCounter()
                    .Name("hwnas_worker_trained_images_total")
                    .Help("Images trained, counting every visit.")
-                   .Register(registry)
+                   .Register(*registry)
                    .Add({})),
         epochs(prometheus::BuildCounter()
                    .Name("hwnas_worker_epochs_total")
                    .Help("Epochs finished.")
-                   .Register(registry)
+                   .Register(*registry)
                    .Add({})),
         running(prometheus::BuildGauge()
                     .Name("hwnas_worker_running_tasks")
                     .Help("Trainings in hand.")
-                    .Register(registry)
+                    .Register(*registry)
                     .Add({})),
         seconds(prometheus::BuildHistogram()
                     .Name("hwnas_worker_task_duration_seconds")
                     .Help("Time from assignment to result by outcome.")
-                    .Register(registry)) {}
+                    .Register(*registry)) {}
 
   prometheus::Histogram& Seconds(const std::string& outcome) {
     return seconds.Add({{"outcome", outcome}},
@@ -72,6 +71,7 @@ struct TrainRunner::Metrics {
                            1, 2, 5, 10, 30, 60, 300, 1800, 7200, 43200});
   }
 
+  const std::shared_ptr<prometheus::Registry> registry;  // Owns the rest.
   prometheus::Counter& images;
   prometheus::Counter& epochs;
   prometheus::Gauge& running;
@@ -83,7 +83,7 @@ TrainRunner::TrainRunner(TrainRunnerOptions options,
                          std::shared_ptr<prometheus::Registry> registry)
     : options_(std::move(options)),
       logger_(std::move(logger)),
-      metrics_(std::make_unique<Metrics>(*registry)) {}
+      metrics_(std::make_unique<Metrics>(std::move(registry))) {}
 
 TrainRunner::~TrainRunner() = default;
 

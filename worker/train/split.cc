@@ -37,18 +37,22 @@ Split SplitTraining(absl::Span<const int32_t> labels,
                        images.begin() + held + kept);
   }
   // Tiny sets may round to nothing.
-  if (split.train.empty() && split.validation.size() > 1) {
-    split.train.push_back(split.validation.back());
-    split.validation.pop_back();
-  } else if (split.train.empty() && !labels.empty() &&
-             split.validation.empty()) {
-    split.train.push_back(0);
-  }
-  if (split.validation.empty() && validation_fraction > 0 &&
-      split.train.size() > 1) {
-    split.validation.push_back(split.train.back());
-    split.train.pop_back();
-  }
+  const auto fill = [&labels](std::vector<int32_t>& empty,
+                              std::vector<int32_t>& other) {
+    if (!empty.empty()) return;
+    for (int32_t i = 0; i < static_cast<int32_t>(labels.size()); ++i) {
+      if (std::find(other.begin(), other.end(), i) == other.end()) {
+        empty.push_back(i);
+        return;
+      }
+    }
+    if (other.size() > 1) {
+      empty.push_back(other.back());
+      other.pop_back();
+    }
+  };
+  if (validation_fraction > 0) fill(split.validation, split.train);
+  fill(split.train, split.validation);
   std::sort(split.train.begin(), split.train.end());
   std::sort(split.validation.begin(), split.validation.end());
   return split;
