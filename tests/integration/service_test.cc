@@ -118,11 +118,11 @@ TEST(Service, CancelsAStudyWithinSeconds) {
 TEST(Service, LetsAPythonScriptEvaluateByAskAndTell) {
   Cluster cluster("ask_tell");
   ASSERT_TRUE(cluster.StartController()) << cluster.LogOf("controller");
-  const CommandResult result = RunCommand(
-      {"/usr/bin/python3",
-       std::string(HWNAS_SOURCE_DIR) + "/examples/ask_tell.py", "--server",
-       cluster.address()},
-      cluster.dir() + "/ask_tell.log", absl::Seconds(60));
+  const CommandResult result =
+      RunCommand({"/usr/bin/python3",
+                  std::string(HWNAS_SOURCE_DIR) + "/examples/ask_tell.py",
+                  "--server", cluster.address()},
+                 cluster.dir() + "/ask_tell.log", absl::Seconds(60));
   ASSERT_EQ(result.code, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("trial 60: score"));
   EXPECT_THAT(result.output, HasSubstr("Front of"));
