@@ -52,12 +52,15 @@ LiveDisplay::LiveDisplay(std::ostream* out, bool is_terminal)
     : out_(*out), is_terminal_(is_terminal), color_(WantColor(is_terminal)) {}
 
 void LiveDisplay::Update(const v1::StudyUpdate& update, absl::Time now) {
+  const v1::Study::State before = state_.study().state();
   state_.Apply(update);
   last_update_ = now;
   if (is_terminal_) {
     Draw(now, /*force=*/false);
     return;
   }
+  // Counters alone are no event.
+  if (update.message().empty() && state_.study().state() == before) return;
   std::string line = RenderEvent(update);
   if (line == last_line_) return;
   last_line_ = line;

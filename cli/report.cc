@@ -128,7 +128,7 @@ Plot ObjectivePlot(const ReportInput& input, const MetricColumn& x,
                    const MetricColumn& y,
                    const std::vector<MetricColumn>& metrics, bool with_line) {
   Plot plot;
-  plot.title = absl::StrCat(y.key(), " against ", x.key());
+  plot.title = "All trials";
   auto label = [](const MetricColumn& column) {
     return absl::StrCat(column.title(), column.maximize ? ", more is better"
                                                         : ", less is better");
@@ -398,6 +398,10 @@ std::string RenderReport(const ReportInput& input) {
   const v1::StudyProgress& progress = study.progress();
   const std::vector<MetricColumn> metrics =
       MetricColumns(study.spec(), input.trials);
+  std::vector<MetricColumn> named = metrics;
+  named.erase(std::remove_if(named.begin(), named.end(),
+                             [](const auto& m) { return !m.named; }),
+              named.end());
   const std::vector<MetricColumn> objectives = ObjectiveColumns(study.spec());
   const absl::StatusOr<std::string> id = ParseStudyName(study.name());
   const std::string name = EscapeXml(id.ok() ? *id : study.name());
@@ -476,7 +480,7 @@ std::string RenderReport(const ReportInput& input) {
   }
   html += "</div>\n";
 
-  absl::StrAppend(&html, "<h2>Front</h2>\n", FrontHtml(input, metrics));
+  absl::StrAppend(&html, "<h2>Front</h2>\n", FrontHtml(input, named));
   if (input.chosen_trial > 0) {
     absl::StrAppend(&html, "<p class=\"muted\">The shaded trial ",
                     input.chosen_trial,

@@ -110,7 +110,7 @@ std::vector<MetricColumn> MetricColumns(const v1::StudySpec& spec,
                                         absl::Span<const v1::Trial> trials) {
   std::vector<MetricColumn> columns = ObjectiveColumns(spec);
   auto add = [&](const std::string& metric, const std::string& device_class,
-                 const std::string& unit) {
+                 const std::string& unit, bool named) {
     const bool known = std::any_of(
         columns.begin(), columns.end(),
         [&](const auto& column) { return Same(column, metric, device_class); });
@@ -119,15 +119,17 @@ std::vector<MetricColumn> MetricColumns(const v1::StudySpec& spec,
     column.metric = metric;
     column.device_class = device_class;
     column.unit = unit;
+    column.named = named;
     columns.push_back(std::move(column));
   };
   for (const v1::Constraint& constraint : spec.constraints()) {
-    add(constraint.metric(), constraint.device(), UnitOf(constraint.metric()));
+    add(constraint.metric(), constraint.device(), UnitOf(constraint.metric()),
+        /*named=*/true);
   }
   const size_t named = columns.size();
   for (const v1::Trial& trial : trials) {
     for (const v1::Measurement& m : trial.measurements()) {
-      add(m.metric(), m.device_class(), ShortUnit(m.unit()));
+      add(m.metric(), m.device_class(), ShortUnit(m.unit()), /*named=*/false);
     }
   }
   std::sort(columns.begin() + static_cast<std::ptrdiff_t>(named), columns.end(),
@@ -243,7 +245,8 @@ Table TrialTable(const v1::StudySpec& spec,
   std::vector<Column> columns = {
       {"trial", "trial", true}, {"state", "state"}, {"on_front", "front"}};
   for (const MetricColumn& metric : metrics) {
-    columns.push_back({metric.key(), metric.title(), true});
+    columns.push_back(
+        {metric.key(), metric.title(), true, false, !metric.named});
   }
   columns.insert(columns.end(),
                  {{"architecture", "architecture"},
@@ -273,7 +276,8 @@ Table FrontTable(const v1::StudySpec& spec, absl::Span<const v1::Trial> front) {
   const std::vector<MetricColumn> metrics = MetricColumns(spec, front);
   std::vector<Column> columns = {{"trial", "trial", true}};
   for (const MetricColumn& metric : metrics) {
-    columns.push_back({metric.key(), metric.title(), true});
+    columns.push_back(
+        {metric.key(), metric.title(), true, false, !metric.named});
   }
   columns.insert(columns.end(),
                  {{"architecture", "architecture"},

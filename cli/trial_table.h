@@ -20,6 +20,9 @@ struct MetricColumn {
   std::string unit;          // As people write it: "%", "ms". May be empty.
   bool objective = false;
   bool maximize = false;  // Of an objective.
+  // By an objective or a constraint; other metrics do not crowd the tables that
+  // people read (JSON, CSV and the report have them all).
+  bool named = true;
 
   // "latency_ms@x86_64".
   std::string key() const;

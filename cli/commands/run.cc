@@ -264,7 +264,15 @@ class EmbeddedRun {
     request.set_study_id(study.id());
     *request.mutable_spec() = study.spec();
     request.set_description(study.file().metadata().description());
-    HWNAS_ASSIGN_OR_RETURN(v1::Study found, client.CreateStudy(request));
+    // Harmless to repeat, should the controller end and be started again.
+    absl::StatusOr<v1::Study> created = client.CreateStudy(request);
+    const absl::Time deadline = absl::Now() + absl::Seconds(60);
+    while (absl::IsUnavailable(created.status()) && absl::Now() < deadline) {
+      HWNAS_RETURN_IF_ERROR(Tick());
+      absl::SleepFor(absl::Milliseconds(100));
+      created = client.CreateStudy(request);
+    }
+    HWNAS_ASSIGN_OR_RETURN(v1::Study found, std::move(created));
     if (found.state() == v1::Study::PAUSED) {
       HWNAS_ASSIGN_OR_RETURN(found, client.ResumeStudy(found.name()));
     }
