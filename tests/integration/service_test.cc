@@ -118,14 +118,17 @@ TEST(Service, CancelsAStudyWithinSeconds) {
 TEST(Service, LetsAPythonScriptEvaluateByAskAndTell) {
   Cluster cluster("ask_tell");
   ASSERT_TRUE(cluster.StartController()) << cluster.LogOf("controller");
-  const CommandResult result =
-      RunCommand({"/usr/bin/python3",
-                  std::string(HWNAS_SOURCE_DIR) + "/examples/ask_tell.py",
-                  "--server", cluster.address()},
-                 cluster.dir() + "/ask_tell.log", absl::Seconds(60));
+  const std::string examples = std::string(HWNAS_SOURCE_DIR) + "/examples";
+  CommandResult result = cluster.Hwnas({"submit", examples + "/ask_tell.yaml"});
   ASSERT_EQ(result.code, 0) << result.output;
-  EXPECT_THAT(result.output, HasSubstr("trial 60: score"));
-  EXPECT_THAT(result.output, HasSubstr("Front of"));
+  result = RunCommand({"/usr/bin/python3", examples + "/ask_tell.py",
+                       "--server", cluster.address(), "--study", "ask-tell"},
+                      cluster.dir() + "/ask_tell.log", absl::Seconds(60));
+  ASSERT_EQ(result.code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("trial 60: {"));
+  result = cluster.Hwnas({"front", "ask-tell", "--output", "json"});
+  ASSERT_EQ(result.code, 0) << result.output;
+  EXPECT_GT(nlohmann::json::parse(result.output).size(), 1u);
 }
 
 TEST(Service, SaysWhatIsWrongInOneSentence) {
