@@ -117,9 +117,8 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::StudyUpdate> {
     }
     if (!study_id.ok()) {
       End(Reply(metrics_, study_id.status()));
-      return;
     }
-    watcher_->OnChange(0, "");  // First the present state.
+    // Else the engine has told the watcher of the present state.
   }
 
   // At most one Pump waits in the queue.
@@ -203,15 +202,18 @@ absl::StatusOr<std::string> Export(StudyEngine& engine,
   v1::Weights weights;
   *trained = !request.untrained() && !model.weights_digest.empty();
   if (*trained) {
-    HWNAS_ASSIGN_OR_RETURN(const std::string bytes,
-                           artifacts.Get(model.weights_digest));
-    if (!weights.ParseFromString(bytes)) {
+    const absl::StatusOr<std::string> bytes =
+        artifacts.Get(model.weights_digest);
+    if (absl::IsNotFound(bytes.status())) {
+      *trained = false;  // The trial has left the front meanwhile.
+    } else if (!bytes.ok()) {
+      return bytes.status();
+    } else if (!weights.ParseFromString(*bytes)) {
       return absl::DataLossError(absl::StrCat(
           "the stored weights ", model.weights_digest, " are not readable"));
     }
-  } else {
-    weights = RandomWeights(model.graph, /*seed=*/1);
   }
+  if (!*trained) weights = RandomWeights(model.graph, /*seed=*/1);
   return ExportOnnx(model.graph, weights,
                     {.batch = request.batch() == 0 ? 1 : request.batch(),
                      .description = absl::StrCat(model.trial_name, ": ",
