@@ -8,6 +8,7 @@
 
 #include "common/mutex.h"
 #include "controller/rpc/reply.h"
+#include "controller/rpc/update_stream.h"
 #include "proto/convert/resource_names.h"
 
 namespace hwnas::controller {
@@ -56,17 +57,16 @@ class Listener final : public ProfileListener {
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
 };
 
-// One call of ProfileModel. Deletes itself behind the last job that names it.
-class ProfileReactor final
-    : public grpc::ServerWriteReactor<v1::ProfileModelUpdate> {
+// One call of ProfileModel.
+class ProfileReactor final : public UpdateStream<v1::ProfileModelUpdate> {
  public:
   ProfileReactor(StudyEngine* engine, ControllerMetrics* metrics,
                  SerialQueue* queue, v1::ProfileModelRequest request)
-      : engine_(engine),
+      : UpdateStream(queue),
+        engine_(engine),
         metrics_(metrics),
-        queue_(queue),
         listener_(std::make_shared<Listener>([this] { Poke(); })) {
-    queue_->Post([this, request = std::move(request)] {
+    queue->Post([this, request = std::move(request)] {
       const auto id = engine_->StartProfile(request, listener_);
       if (id.ok()) {
         profile_id_ = *id;
@@ -77,79 +77,26 @@ class ProfileReactor final
     });
   }
 
-  void OnWriteDone(bool ok) override {
-    {
-      MutexLock lock(&mutex_);
-      writing_ = false;
-      if (!ok) cancelled_ = true;
-    }
-    Poke();
-  }
-  void OnCancel() override {
-    {
-      MutexLock lock(&mutex_);
-      cancelled_ = true;
-    }
-    Poke();
-  }
-  void OnDone() override {
-    queue_->Post([this] { delete this; });
-  }
-
  private:
   ~ProfileReactor() override = default;
 
-  // At most one Pump waits in the queue.
-  void Poke() {
-    MutexLock lock(&mutex_);
-    if (poked_ || finished_) return;
-    poked_ = true;
-    queue_->Post([this] { Pump(); });
+  // All of it runs on the queue.
+  bool Next(v1::ProfileModelUpdate* update,
+            std::optional<grpc::Status>* end) override {
+    if (listener_->Take(update)) return true;
+    if (const auto status = listener_->end()) *end = Reply(metrics_, *status);
+    return false;
   }
 
-  void Pump() {
-    bool cancelled = false;
-    {
-      MutexLock lock(&mutex_);
-      poked_ = false;
-      if (writing_ || finished_) return;
-      cancelled = cancelled_;
-    }
-    if (cancelled) {
-      End(grpc::Status(grpc::StatusCode::CANCELLED, "the caller left"));
-      return;
-    }
-    if (!listener_->Take(&update_)) {
-      if (const auto end = listener_->end()) End(Reply(metrics_, *end));
-      return;
-    }
-    MutexLock lock(&mutex_);
-    writing_ = true;
-    StartWrite(&update_);
-  }
-
-  void End(const grpc::Status& status) {
+  void Release() override {
     if (profile_id_) engine_->CancelProfile(*profile_id_);
     listener_->Detach();
-    MutexLock lock(&mutex_);
-    if (finished_) return;
-    finished_ = true;
-    Finish(status);
   }
 
   StudyEngine* const engine_;
   ControllerMetrics* const metrics_;
-  SerialQueue* const queue_;
   const std::shared_ptr<Listener> listener_;
-  // Used on the queue alone.
   std::optional<int64_t> profile_id_;
-  v1::ProfileModelUpdate update_;
-
-  Mutex mutex_;
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-  bool poked_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace

@@ -20,7 +20,8 @@ class SerialQueue {
   SerialQueue(const SerialQueue&) = delete;
   SerialQueue& operator=(const SerialQueue&) = delete;
 
-  // In order. Dropped after destruction has begun to drain an empty queue.
+  // Jobs run in the order of their posts. Not after destruction has begun,
+  // unless from a job.
   void Post(std::function<void()> job);
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "controller/rpc/reply.h"
+#include "controller/rpc/update_stream.h"
 #include "model/onnx/onnx_export.h"
 #include "proto/convert/resource_names.h"
 
@@ -70,40 +72,19 @@ class Watcher final : public StudyWatcher {
   std::set<int64_t> crowd_ ABSL_GUARDED_BY(mutex_);
 };
 
-// One call of WatchStudy. Deletes itself when gRPC and the queue are done with
-// it.
-class WatchReactor final : public grpc::ServerWriteReactor<v1::StudyUpdate> {
+// One call of WatchStudy.
+class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
  public:
   WatchReactor(StudyEngine* engine, ControllerMetrics* metrics,
                SerialQueue* queue, const std::string& name)
-      : engine_(engine), metrics_(metrics), queue_(queue) {
-    queue_->Post([this, name] { Begin(name); });
-  }
-
-  void OnWriteDone(bool ok) override {
-    {
-      MutexLock lock(&mutex_);
-      writing_ = false;
-      if (!ok) cancelled_ = true;
-    }
-    Poke();
-  }
-  void OnCancel() override {
-    {
-      MutexLock lock(&mutex_);
-      cancelled_ = true;
-    }
-    Poke();
-  }
-  void OnDone() override {
-    // Behind every job that still names us.
-    queue_->Post([this] { delete this; });
+      : UpdateStream(queue), engine_(engine), metrics_(metrics) {
+    queue->Post([this, name] { Begin(name); });
   }
 
  private:
   ~WatchReactor() override = default;
 
-  // The rest runs on the queue.
+  // All of it runs on the queue.
   void Begin(const std::string& name) {
     absl::StatusOr<std::string> study_id = ParseStudyName(name);
     if (study_id.ok()) {
@@ -121,74 +102,37 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::StudyUpdate> {
     // Else the engine has told the watcher of the present state.
   }
 
-  // At most one Pump waits in the queue.
-  void Poke() {
-    MutexLock lock(&mutex_);
-    if (poked_ || finished_) return;
-    poked_ = true;
-    queue_->Post([this] { Pump(); });
-  }
-
-  void Pump() {
-    {
-      MutexLock lock(&mutex_);
-      poked_ = false;
-      if (writing_ || finished_) return;
-    }
-    if (Cancelled()) {
-      End(grpc::Status(grpc::StatusCode::CANCELLED, "the watcher left"));
-      return;
-    }
+  bool Next(v1::StudyUpdate* update,
+            std::optional<grpc::Status>* end) override {
     Change change;
     if (!watcher_->Take(&change)) {
-      if (study_ended_) End(grpc::Status::OK);
-      return;
+      if (study_ended_) *end = grpc::Status::OK;
+      return false;
     }
-    absl::StatusOr<v1::StudyUpdate> update =
+    absl::StatusOr<v1::StudyUpdate> made =
         engine_->MakeUpdate(study_id_, change.trial);
-    if (!update.ok()) {
-      End(Reply(metrics_, update.status()));
-      return;
+    if (!made.ok()) {
+      *end = Reply(metrics_, made.status());
+      return false;
     }
-    update_ = *std::move(update);
-    update_.set_message(change.message);
-    study_ended_ = update_.study().state() == v1::Study::COMPLETED ||
-                   update_.study().state() == v1::Study::CANCELLED;
-    MutexLock lock(&mutex_);
-    writing_ = true;
-    StartWrite(&update_);
+    *update = *std::move(made);
+    update->set_message(change.message);
+    study_ended_ = update->study().state() == v1::Study::COMPLETED ||
+                   update->study().state() == v1::Study::CANCELLED;
+    return true;
   }
 
-  bool Cancelled() {
-    MutexLock lock(&mutex_);
-    return cancelled_;
-  }
-
-  void End(const grpc::Status& status) {
-    if (watcher_ != nullptr) {
-      engine_->RemoveWatcher(study_id_, watcher_.get());
-      watcher_->Detach();
-    }
-    MutexLock lock(&mutex_);
-    if (finished_) return;
-    finished_ = true;
-    Finish(status);
+  void Release() override {
+    if (watcher_ == nullptr) return;
+    engine_->RemoveWatcher(study_id_, watcher_.get());
+    watcher_->Detach();
   }
 
   StudyEngine* const engine_;
   ControllerMetrics* const metrics_;
-  SerialQueue* const queue_;
-  // Used on the queue alone.
   std::string study_id_;
   std::shared_ptr<Watcher> watcher_;
-  v1::StudyUpdate update_;
   bool study_ended_ = false;
-
-  Mutex mutex_;
-  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
-  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-  bool poked_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 // The ONNX file of a trial, and whether its weights are trained.
