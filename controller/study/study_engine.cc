@@ -98,6 +98,12 @@ void SetStage(int64_t trial, const StageRecord& stage, int attempt,
   message->set_attempt(attempt);
 }
 
+absl::Status HasEnded(const StudyState& state) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("study '", state.study_id(),
+                   "' has ended: ", v1::Study::State_Name(state.state())));
+}
+
 }  // namespace
 
 absl::StatusOr<int> PageSize(int requested) {
@@ -1193,38 +1199,32 @@ absl::StatusOr<v1::Study> StudyEngine::GetStudy(const std::string& study_id) {
   return StudyView(*run);
 }
 
-absl::StatusOr<v1::Study> StudyEngine::PauseStudy(const std::string& study_id) {
-  MutexLock lock(&mutex_);
+absl::StatusOr<v1::Study> StudyEngine::SwitchState(const std::string& study_id,
+                                                   v1::Study::State from,
+                                                   v1::Study::State to,
+                                                   const std::string& message) {
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
-  if (run->state.ended()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "study '", study_id,
-        "' has ended: ", v1::Study::State_Name(run->state.state())));
-  }
-  if (run->state.state() == v1::Study::RUNNING) {
+  if (run->state.ended()) return HasEnded(run->state);
+  if (run->state.state() == from) {
     v1::JournalEvent event;
-    event.mutable_study_state_changed()->set_state(v1::Study::PAUSED);
-    HWNAS_RETURN_IF_ERROR(Commit(*run, {event}, 0, "study paused"));
+    event.mutable_study_state_changed()->set_state(to);
+    HWNAS_RETURN_IF_ERROR(Commit(*run, {event}, 0, message));
+    if (to == v1::Study::RUNNING) Pump();
   }
   return StudyView(*run);
+}
+
+absl::StatusOr<v1::Study> StudyEngine::PauseStudy(const std::string& study_id) {
+  MutexLock lock(&mutex_);
+  return SwitchState(study_id, v1::Study::RUNNING, v1::Study::PAUSED,
+                     "study paused");
 }
 
 absl::StatusOr<v1::Study> StudyEngine::ResumeStudy(
     const std::string& study_id) {
   MutexLock lock(&mutex_);
-  HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
-  if (run->state.ended()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "study '", study_id,
-        "' has ended: ", v1::Study::State_Name(run->state.state())));
-  }
-  if (run->state.state() == v1::Study::PAUSED) {
-    v1::JournalEvent event;
-    event.mutable_study_state_changed()->set_state(v1::Study::RUNNING);
-    HWNAS_RETURN_IF_ERROR(Commit(*run, {event}, 0, "study resumed"));
-    Pump();
-  }
-  return StudyView(*run);
+  return SwitchState(study_id, v1::Study::PAUSED, v1::Study::RUNNING,
+                     "study resumed");
 }
 
 absl::StatusOr<v1::Study> StudyEngine::CancelStudy(
@@ -1233,11 +1233,7 @@ absl::StatusOr<v1::Study> StudyEngine::CancelStudy(
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   const StudyState& state = run->state;
   if (state.state() == v1::Study::CANCELLED) return StudyView(*run);
-  if (state.ended()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("study '", study_id,
-                     "' has ended: ", v1::Study::State_Name(state.state())));
-  }
+  if (state.ended()) return HasEnded(state);
   std::vector<v1::JournalEvent> events;
   std::vector<std::pair<std::string, StageRecord>> to_cancel;
   for (const int64_t number : state.active()) {
@@ -1273,12 +1269,7 @@ absl::StatusOr<TrialModel> StudyEngine::ModelOf(const std::string& study_id,
                                                 int64_t number) {
   MutexLock lock(&mutex_);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
-  const TrialRecord* trial = run->state.FindTrial(number);
-  if (trial == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat("study '", study_id, "' has no trial ", number,
-                     "; it has ", run->state.trials().size()));
-  }
+  HWNAS_ASSIGN_OR_RETURN(const TrialRecord* trial, FindTrial(*run, number));
   HWNAS_ASSIGN_OR_RETURN(const Architecture architecture,
                          FromProto(*run->space, trial->architecture));
   TrialModel model;

@@ -242,6 +242,14 @@ class StudyEngine {
   void Notify(Run& run, int64_t trial, const std::string& message)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // Nothing if the study is in another state than `from`; FAILED_PRECONDITION
+  // if it has ended.
+  absl::StatusOr<v1::Study> SwitchState(const std::string& study_id,
+                                        v1::Study::State from,
+                                        v1::Study::State to,
+                                        const std::string& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   // -- The loop --
   bool Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Proposes up to `*allowance` trials; ends the study when all is done.
@@ -317,6 +325,9 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::map<std::string, int> BusySlots() const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // NOT_FOUND.
+  absl::StatusOr<const TrialRecord*> FindTrial(const Run& run,
+                                               int64_t number) const;
   // NOT_FOUND, or DATA_LOSS if its journal is corrupt.
   absl::StatusOr<Run*> FindRun(const std::string& study_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

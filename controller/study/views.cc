@@ -165,13 +165,17 @@ absl::StatusOr<v1::Trial> StudyEngine::GetTrial(const std::string& study_id,
                                                 int64_t number) {
   MutexLock lock(&mutex_);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
-  const TrialRecord* trial = run->state.FindTrial(number);
-  if (trial == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat("study '", study_id, "' has no trial ", number,
-                     "; it has ", run->state.trials().size()));
-  }
+  HWNAS_ASSIGN_OR_RETURN(const TrialRecord* trial, FindTrial(*run, number));
   return TrialView(*run, *trial);
+}
+
+absl::StatusOr<const TrialRecord*> StudyEngine::FindTrial(
+    const Run& run, int64_t number) const {
+  const TrialRecord* trial = run.state.FindTrial(number);
+  if (trial != nullptr) return trial;
+  return absl::NotFoundError(
+      absl::StrCat("study '", run.state.study_id(), "' has no trial ", number,
+                   "; it has ", run.state.trials().size()));
 }
 
 absl::StatusOr<v1::Front> StudyEngine::GetFront(const std::string& study_id) {
