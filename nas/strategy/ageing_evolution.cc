@@ -1,5 +1,6 @@
 #include "nas/strategy/ageing_evolution.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -14,24 +15,37 @@ AgeingEvolutionStrategy::AgeingEvolutionStrategy(
       config_(config) {}
 
 void AgeingEvolutionStrategy::Learn(const Observation& observation) {
-  if (StandingOf(observation.evaluation) == Standing::kFailed) return;
+  order_.reset();
+  const bool failed = StandingOf(observation.evaluation) == Standing::kFailed;
+  const auto earlier = std::find_if(living_.begin(), living_.end(),
+                                    [&observation](const Observation& member) {
+                                      return member.fidelity < 1 &&
+                                             member.proposal.number ==
+                                                 observation.proposal.number;
+                                    });
+  if (earlier != living_.end()) {
+    if (failed) {
+      living_.erase(earlier);
+    } else {
+      *earlier = observation;  // No younger for it.
+    }
+    return;
+  }
+  if (failed) return;
   living_.push_back(observation);
   if (static_cast<int>(living_.size()) > config_.population) {
     living_.pop_front();
   }
-  order_.reset();
 }
 
 std::optional<BasicStrategy::Candidate> AgeingEvolutionStrategy::Vary(
     int attempt, Rng& rng) {
   if (living_.empty()) return std::nullopt;
   if (!order_) {
-    std::vector<const Evaluation*> evaluations;
-    evaluations.reserve(living_.size());
-    for (const Observation& member : living_) {
-      evaluations.push_back(&member.evaluation);
-    }
-    order_ = RankAndCrowd(evaluations);
+    std::vector<const Observation*> members;
+    members.reserve(living_.size());
+    for (const Observation& member : living_) members.push_back(&member);
+    order_ = Rank(members);
   }
   int best = static_cast<int>(rng.Below(living_.size()));
   for (int i = 1; i < config_.sample_size; ++i) {

@@ -18,7 +18,10 @@ namespace hwnas {
 // constrained non-domination within the living population, then crowding
 // distance), which makes it multi-objective; it is asynchronous, a trial
 // joining when it ends; failed trials never join; a child seen before is
-// mutated once more for every 8 attempts. Not thread-safe.
+// mutated once more for every 8 attempts; a trial joins with its first result
+// at any fidelity, is ranked as it would stand at full fidelity (FidelityLift),
+// ages from then, and joins anew if it comes back after its death. Not
+// thread-safe.
 class AgeingEvolutionStrategy final : public BasicStrategy {
  public:
   // `config` must be valid (CreateStrategy). `space` must outlive this.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <deque>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -211,13 +212,36 @@ absl::Status BasicStrategy::Observe(absl::Span<const Observation> results) {
           absl::StrCat("proposal ", result.proposal.number, ": violation ",
                        evaluation.violation, ", expected at least 0"));
     }
+    if (!(result.fidelity > 0 && result.fidelity <= 1)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("proposal ", result.proposal.number, ": fidelity ",
+                       result.fidelity, ", expected more than 0, at most 1"));
+    }
   }
   for (const Observation& result : results) {
-    observed_.insert(result.proposal.digest);
-    ++observation_count_;
+    if (observed_.insert(result.proposal.digest).second) ++observation_count_;
+    lift_.Add(result.proposal.number, result.fidelity, result.evaluation);
     Learn(result);
   }
   return absl::OkStatus();
+}
+
+RankAndCrowding BasicStrategy::Rank(
+    absl::Span<const Observation* const> observations) const {
+  std::vector<const Evaluation*> evaluations;
+  evaluations.reserve(observations.size());
+  std::deque<Evaluation> lifted;
+  for (const Observation* observation : observations) {
+    if (observation->fidelity < 1) {
+      lifted.push_back(
+          lift_.Lift(observation->evaluation, observation->fidelity)
+              .evaluation);
+      evaluations.push_back(&lifted.back());
+    } else {
+      evaluations.push_back(&observation->evaluation);
+    }
+  }
+  return RankAndCrowd(evaluations);
 }
 
 }  // namespace hwnas

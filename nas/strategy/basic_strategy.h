@@ -9,6 +9,8 @@
 
 #include "absl/container/flat_hash_set.h"
 #include "common/rng.h"
+#include "nas/fidelity/fidelity_lift.h"
+#include "nas/pareto/constrained.h"
 #include "nas/strategy/strategy.h"
 
 namespace hwnas {
@@ -52,8 +54,13 @@ class BasicStrategy : public Strategy {
   // change what Suggest answers later.
   virtual std::optional<Candidate> Vary(int attempt, Rng& rng) = 0;
 
-  // Takes one checked observation in.
+  // Takes one checked observation in. It may be of a trial that was learnt at a
+  // lower fidelity: then it takes the place of that.
   virtual void Learn(const Observation& observation) = 0;
+
+  // Ranks observations of any fidelities as they would stand at full fidelity,
+  // by what is known now.
+  RankAndCrowding Rank(absl::Span<const Observation* const> observations) const;
 
   const SearchSpace& space() const { return *space_; }
 
@@ -85,7 +92,9 @@ class BasicStrategy : public Strategy {
 
   // Digests of all observations.
   absl::flat_hash_set<std::string> observed_;
+  // Trials observed.
   int64_t observation_count_ = 0;
+  FidelityLift lift_;
   // All distinct points of a small space that were not observed when last
   // looked at, in order of their index. Only saves time.
   std::optional<std::vector<Point>> remaining_;

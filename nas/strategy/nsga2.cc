@@ -1,5 +1,6 @@
 #include "nas/strategy/nsga2.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -13,19 +14,25 @@ Nsga2Strategy::Nsga2Strategy(const Nsga2Config& config,
     : BasicStrategy(space, objectives, seed, config.population),
       config_(config) {}
 
-void Nsga2Strategy::Rank() {
-  std::vector<const Evaluation*> evaluations;
-  evaluations.reserve(population_.size());
-  for (const Observation& member : population_) {
-    evaluations.push_back(&member.evaluation);
-  }
-  order_ = RankAndCrowd(evaluations);
+void Nsga2Strategy::RankPopulation() {
+  std::vector<const Observation*> members;
+  members.reserve(population_.size());
+  for (const Observation& member : population_) members.push_back(&member);
+  order_ = Rank(members);
 }
 
 void Nsga2Strategy::Learn(const Observation& observation) {
-  if (StandingOf(observation.evaluation) == Standing::kFailed) return;
-  population_.push_back(observation);
-  Rank();
+  const auto earlier = std::find_if(population_.begin(), population_.end(),
+                                    [&observation](const Observation& member) {
+                                      return member.fidelity < 1 &&
+                                             member.proposal.number ==
+                                                 observation.proposal.number;
+                                    });
+  const bool failed = StandingOf(observation.evaluation) == Standing::kFailed;
+  if (failed && earlier == population_.end()) return;
+  if (earlier != population_.end()) population_.erase(earlier);
+  if (!failed) population_.push_back(observation);
+  RankPopulation();
   if (static_cast<int>(population_.size()) <= config_.population) return;
   // Of equals the latest leaves.
   int worst = static_cast<int>(population_.size()) - 1;
@@ -33,7 +40,7 @@ void Nsga2Strategy::Learn(const Observation& observation) {
     if (order_.Prefers(worst, i)) worst = i;
   }
   population_.erase(population_.begin() + worst);
-  Rank();
+  RankPopulation();
 }
 
 int Nsga2Strategy::SelectParent(Rng& rng) const {

@@ -20,7 +20,8 @@ namespace hwnas {
 //
 // Variants, all ours: children seen before are made anew, with one mutation
 // more for every 4 attempts; the cost of a trial depends on the population, not
-// on the history. Not thread-safe.
+// on the history. Trials at low fidelity take part as they would stand at full
+// fidelity (FidelityLift). Not thread-safe.
 class Nsga2Strategy final : public BasicStrategy {
  public:
   // `config` must be valid (CreateStrategy). `space` must outlive this.
@@ -34,7 +35,7 @@ class Nsga2Strategy final : public BasicStrategy {
   void Learn(const Observation& observation) override;
 
   int SelectParent(Rng& rng) const;
-  void Rank();
+  void RankPopulation();
 
   const Nsga2Config config_;
   std::vector<Observation> population_;

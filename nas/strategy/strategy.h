@@ -25,12 +25,18 @@ struct Proposal {
   std::string origin;
 };
 
-// A proposal that has ended, in the order in which the journal says so.
+// What a proposal came to, in the order in which the journal says so.
 struct Observation {
   Proposal proposal;
   // evaluation.complete is false if the trial was rejected by a constraint
   // before all its stages ran (violation > 0), or failed (violation == 0).
   Evaluation evaluation;
+  // Share of the training that the values are after, (0, 1]. Below 1: evidence
+  // from a trial that waits, goes on or was stopped. Values of different
+  // fidelities must not be compared as they are: a strategy may ignore such an
+  // observation, or lift it to full fidelity (nas/fidelity/fidelity_lift.h) and
+  // allow for its error. It must know the architecture as proposed either way.
+  double fidelity = 1;
 };
 
 // What Suggest may know beside the observations.
@@ -38,7 +44,7 @@ struct SuggestRequest {
   // Number of the first proposal wanted; the others follow.
   int64_t next_number = 1;
   int count = 1;
-  // Proposed before and not observed yet.
+  // Proposed before and not observed yet at any fidelity.
   absl::Span<const Proposal> pending;
 };
 
@@ -59,7 +65,10 @@ class Strategy {
   virtual absl::StatusOr<std::vector<Proposal>> Suggest(
       const SuggestRequest& request) = 0;
 
-  // Each ended trial once, in journal order.
+  // In journal order: each trial that ends, and in a study with fidelities each
+  // result at one. So a trial may come several times, each time at a higher
+  // fidelity than before; the latest takes the place of the earlier ones. (A
+  // trial that fails after a result comes again, with fidelity 1.)
   virtual absl::Status Observe(absl::Span<const Observation> results) = 0;
 
   virtual absl::string_view name() const = 0;

@@ -216,6 +216,54 @@ TEST_P(StrategySuite, SurvivesATrialThatFails) {
   EXPECT_THAT(Simulate(*strategy, evaluate, 256, 4).observed, SizeIs(256));
 }
 
+// A search in which each trial is seen at low fidelity first, and every third
+// of them at full fidelity later.
+Journal SimulateFidelities(Strategy& strategy, const Evaluator& evaluate,
+                           int trials) {
+  Journal journal;
+  const auto observe = [&](Observation observation) {
+    EXPECT_TRUE(strategy.Observe({observation}).ok());
+    journal.observed.push_back(std::move(observation));
+  };
+  for (int number = 1; number <= trials; ++number) {
+    auto proposals = strategy.Suggest(Request(number, 1));
+    EXPECT_TRUE(proposals.ok());
+    if (proposals->empty()) break;
+    const Proposal proposal = proposals->front();
+    journal.proposed.push_back(proposal);
+    Evaluation evaluation = evaluate(proposal.architecture);
+    evaluation.objectives[1] = 3 + 0.5 * evaluation.objectives[1];
+    observe({proposal, evaluation, 0.25});
+    if (number % 3 == 0) {
+      const Proposal& promoted = journal.proposed[number / 3 - 1];
+      observe({promoted, evaluate(promoted.architecture), 1});
+    }
+  }
+  return journal;
+}
+
+TEST_P(StrategySuite, TakesATrialAgainAtAHigherFidelity) {
+  const ToySpace space(4, 4);
+  auto strategy = Create(space, 5);
+  const Journal journal = SimulateFidelities(*strategy, Zdt1(space), 300);
+  std::set<std::string> digests;
+  for (const Proposal& p : journal.proposed) digests.insert(p.digest);
+  EXPECT_THAT(journal.proposed, SizeIs(256));
+  EXPECT_THAT(digests, SizeIs(256));
+}
+
+TEST_P(StrategySuite, RebuiltFromResultsOfSeveralFidelitiesGoesOnAsWell) {
+  const ToySpace space(6, 4, 2);
+  auto original = Create(space, 5);
+  const Journal whole = SimulateFidelities(*original, Zdt1(space), 120);
+  auto rebuilt = Create(space, 5);
+  ASSERT_TRUE(rebuilt->Observe(whole.observed).ok());
+  const auto a = original->Suggest(Request(121, 3));
+  const auto b = rebuilt->Suggest(Request(121, 3));
+  ASSERT_TRUE(a.ok() && b.ok());
+  EXPECT_EQ(Flat(*a), Flat(*b));
+}
+
 TEST_P(StrategySuite, RejectsWhatIsNotAnObservation) {
   const ToySpace space(4, 4);
   auto strategy = Create(space, 2);
@@ -234,6 +282,10 @@ TEST_P(StrategySuite, RejectsWhatIsNotAnObservation) {
   EXPECT_THAT(message(good, {{1, std::nan("")}, 0, true}),
               AllOf(HasSubstr("proposal 1"), HasSubstr("objective 1")));
   EXPECT_THAT(message(good, {{1, 2}, -0.5, true}), HasSubstr("-0.5"));
+  EXPECT_THAT(
+      std::string(
+          strategy->Observe({{good, {{1, 2}, 0, true}, 1.5}}).message()),
+      AllOf(HasSubstr("proposal 1"), HasSubstr("fidelity 1.5")));
   Proposal bad = good;
   bad.architecture.choices[2] = 4;
   EXPECT_THAT(message(bad, {{1, 2}, 0, true}), HasSubstr("4"));
@@ -289,6 +341,23 @@ TEST_P(EvolutionSuite, FindsAKnownFrontThatRandomSearchDoesNot) {
         FrontHypervolume(Simulate(*random, Zdt1(space), 1500, 4), reference);
     EXPECT_GT(found, 0.9 * best);
     EXPECT_LT(by_chance, 0.8 * best);
+  }
+}
+
+TEST_P(EvolutionSuite, LearnsFromLowFidelity) {
+  const ToySpace space(8, 11);
+  const Point reference = {1.1, 2};
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    auto strategy = Create(space, seed);
+    const Journal journal = SimulateFidelities(*strategy, Zdt1(space), 1500);
+    std::vector<Point> low;
+    for (const Proposal& p : journal.proposed) {
+      low.push_back(Zdt1(space)(p.architecture).objectives);
+    }
+    auto random = MustCreate(RandomConfig{}, &space, ToyProblem(), seed);
+    const double by_chance =
+        FrontHypervolume(Simulate(*random, Zdt1(space), 1500, 4), reference);
+    EXPECT_GT(Hypervolume(low, reference), 1.1 * by_chance);
   }
 }
 
