@@ -1,5 +1,7 @@
 #include "estimator/replay_table.h"
 
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
 #include "gmock/gmock.h"
@@ -32,6 +34,7 @@ class ReplayTableTest : public ::testing::Test {
     const std::string name =
         ::testing::UnitTest::GetInstance()->current_test_info()->name();
     dir_ = absl::StrCat(::testing::TempDir(), "/replay_table_", name);
+    std::filesystem::remove_all(dir_);
     EXPECT_TRUE(MakeDirectories(dir_).ok());
     space_ = *CreateSpace(Nasbench201Config{});
     config_.files = {{.path = "cells.csv"}};
