@@ -77,7 +77,8 @@ FidelityLift::Lifted FidelityLift::Lift(const Evaluation& evaluation,
       const Line& line = step->second.lines[k];
       const double slope =
           line.xx > 0 ? line.xd / line.xx * pairs / (pairs + kSlopePrior) : 0;
-      values[k] += line.mean_d + slope * (values[k] - line.mean_x);
+      const double away = values[k] - line.mean_x;
+      values[k] += line.mean_d + slope * away;
       if (pairs < kMinPairs || std::isinf(variance[k])) {
         variance[k] = std::numeric_limits<double>::infinity();
         continue;
@@ -85,9 +86,11 @@ FidelityLift::Lifted FidelityLift::Lift(const Evaluation& evaluation,
       // Sum of squared residuals of the line with that slope.
       const double residual =
           line.dd - 2 * slope * line.xd + slope * slope * line.xx;
-      const double stretch = (1 + slope) * (1 + slope);
-      variance[k] =
-          variance[k] * stretch + std::max(0.0, residual) / (pairs - 1);
+      // Of one more point: the further from what was seen, the less certain.
+      const double leverage =
+          1 + 1 / pairs + (line.xx > 0 ? away * away / line.xx : 0);
+      variance[k] = variance[k] * (1 + slope) * (1 + slope) +
+                    std::max(0.0, residual) / (pairs - 1) * leverage;
     }
     fidelity = step->first.second;
   }
@@ -96,6 +99,7 @@ FidelityLift::Lifted FidelityLift::Lift(const Evaluation& evaluation,
     lifted.deviation[k] = std::sqrt(variance[k]);
   }
   lifted.evaluation.violation = std::max(0.0, values.back());
+  lifted.violation_deviation = std::sqrt(variance.back());
   return lifted;
 }
 

@@ -31,6 +31,7 @@ class FidelityLift {
     // Standard deviation of the error for each objective; infinite while fewer
     // than kMinPairs trials support it.
     std::vector<double> deviation;
+    double violation_deviation = 0;
   };
 
   static constexpr int kMinPairs = 3;
