@@ -4,7 +4,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
+#include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/digest.h"
@@ -80,6 +82,35 @@ Architecture SearchSpace::Crossover(const Architecture& a,
     if (rng.Bernoulli(0.5)) child.choices[i] = other.choices[i];
   }
   return Canonicalize(child);
+}
+
+std::optional<std::vector<Architecture>> SearchSpace::Enumerate(
+    double limit) const {
+  double size = 1;
+  for (const Decision& decision : decisions()) {
+    size *= static_cast<double>(decision.options.size());
+  }
+  if (size > limit) return std::nullopt;
+  std::vector<Architecture> points;
+  absl::flat_hash_set<std::vector<int>> known;
+  Architecture point;
+  point.choices.assign(decisions().size(), 0);
+  for (uint64_t i = 0; i < static_cast<uint64_t>(size); ++i) {
+    if (Validate(point).ok()) {
+      Architecture canonical = Canonicalize(point);
+      if (known.insert(canonical.choices).second) {
+        points.push_back(std::move(canonical));
+      }
+    }
+    for (size_t k = 0; k < point.choices.size(); ++k) {
+      if (++point.choices[k] <
+          static_cast<int>(decisions()[k].options.size())) {
+        break;
+      }
+      point.choices[k] = 0;
+    }
+  }
+  return points;
 }
 
 double SearchSpace::Log10Size() const {

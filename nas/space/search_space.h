@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -91,6 +92,12 @@ class SearchSpace {
   // Each choice from either parent with equal probability, canonical.
   virtual Architecture Crossover(const Architecture& a, const Architecture& b,
                                  Rng& rng) const;
+
+  // Every network once: all distinct canonical points, in a fixed order;
+  // nullopt if there may be more than `limit` points before canonicalisation.
+  // Slow in general: looks at each.
+  virtual std::optional<std::vector<Architecture>> Enumerate(
+      double limit) const;
 
   // log10 of the number of points before canonicalisation.
   double Log10Size() const;

@@ -84,10 +84,12 @@ absl::StatusOr<std::vector<Proposal>> BasicStrategy::Suggest(
   for (const Proposal& pending : request.pending) taken.insert(pending.digest);
   const int64_t earlier =
       observation_count_ + static_cast<int64_t>(request.pending.size());
+  BeginSuggest(request);
   for (int i = 0; i < request.count; ++i) {
     std::optional<Proposal> proposal =
         Propose(request.next_number + i, earlier + i, taken);
     if (!proposal) break;
+    OnProposed(*proposal);
     proposals.push_back(*std::move(proposal));
     taken.insert(proposals.back().digest);
   }
@@ -132,7 +134,19 @@ std::optional<Proposal> BasicStrategy::Propose(int64_t number, int64_t earlier,
 
 std::optional<Proposal> BasicStrategy::ProposeRemaining(
     int64_t number, Rng& rng, const DigestSet& taken) {
-  if (size_ > kEnumerableSize) {
+  if (!remaining_ && enumerable_) {
+    std::optional<std::vector<Architecture>> all =
+        space_->Enumerate(kEnumerableSize);
+    enumerable_ = all.has_value();
+    if (all) {
+      remaining_.emplace();
+      for (Architecture& point : *all) {
+        std::string digest = space_->Digest(point);
+        remaining_->push_back({std::move(point), std::move(digest)});
+      }
+    }
+  }
+  if (!remaining_) {
     // Exact up to 2^53 points; beyond, any stretch of the space will do.
     const double bound = std::min(size_, 9007199254740992.0);
     const uint64_t size = static_cast<uint64_t>(bound);
@@ -148,28 +162,17 @@ std::optional<Proposal> BasicStrategy::ProposeRemaining(
     return std::nullopt;
   }
 
-  if (!remaining_) {
-    remaining_.emplace();
-    absl::flat_hash_set<std::string> known;
-    for (uint64_t i = 0; i < static_cast<uint64_t>(size_); ++i) {
-      std::optional<Architecture> architecture = PointAt(i);
-      if (!architecture) continue;
-      std::string digest = space_->Digest(*architecture);
-      if (!known.insert(digest).second) continue;
-      remaining_->push_back({*std::move(architecture), std::move(digest)});
-    }
-  }
   remaining_->erase(std::remove_if(remaining_->begin(), remaining_->end(),
-                                   [this](const Point& point) {
+                                   [this](const Remaining& point) {
                                      return observed_.contains(point.digest);
                                    }),
                     remaining_->end());
-  std::vector<const Point*> left;
-  for (const Point& point : *remaining_) {
+  std::vector<const Remaining*> left;
+  for (const Remaining& point : *remaining_) {
     if (!taken.contains(point.digest)) left.push_back(&point);
   }
   if (left.empty()) return std::nullopt;
-  const Point& point = *left[rng.Below(left.size())];
+  const Remaining& point = *left[rng.Below(left.size())];
   return Proposal{number, point.architecture, point.digest, "random"};
 }
 

@@ -54,6 +54,11 @@ class BasicStrategy : public Strategy {
   // change what Suggest answers later.
   virtual std::optional<Candidate> Vary(int attempt, Rng& rng) = 0;
 
+  // Called first in every Suggest.
+  virtual void BeginSuggest(const SuggestRequest& request) {}
+  // `proposal` is in the answer; the next Vary comes after it.
+  virtual void OnProposed(const Proposal& proposal) {}
+
   // Takes one checked observation in. It may be of a trial that was learnt at a
   // lower fidelity: then it takes the place of that.
   virtual void Learn(const Observation& observation) = 0;
@@ -78,7 +83,7 @@ class BasicStrategy : public Strategy {
   // Point `index` of the space in mixed radix; nullopt if it is not valid.
   std::optional<Architecture> PointAt(uint64_t index) const;
 
-  struct Point {
+  struct Remaining {
     Architecture architecture;
     std::string digest;
   };
@@ -97,7 +102,8 @@ class BasicStrategy : public Strategy {
   FidelityLift lift_;
   // All distinct points of a small space that were not observed when last
   // looked at, in order of their index. Only saves time.
-  std::optional<std::vector<Point>> remaining_;
+  std::optional<std::vector<Remaining>> remaining_;
+  bool enumerable_ = true;  // As far as is known.
 };
 
 }  // namespace hwnas

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "nas/evidence.h"
 #include "nas/problem.h"
 #include "nas/space/search_space.h"
 
@@ -86,15 +87,21 @@ struct Nsga2Config {
   double crossover = 0.9;
   double mutation = 0;  // Per choice; 0 means 1 / choices.
 };
-// What we recommend today: NSGA-II with its defaults.
+// See nas/strategy/bayesian.h.
+struct BayesianConfig {
+  int initial = 12;  // Trials before the first model.
+};
+// What we recommend: needs no tuning. Today Bayesian optimisation.
 struct AutoConfig {};
 
 using StrategyConfig =
-    std::variant<AutoConfig, RandomConfig, AgeingEvolutionConfig, Nsga2Config>;
+    std::variant<AutoConfig, RandomConfig, AgeingEvolutionConfig, Nsga2Config,
+                 BayesianConfig>;
 
-// `space` must outlive the strategy. INVALID_ARGUMENT names the bad parameter.
+// `space` must outlive the strategy, as must what `evidence` refers to.
+// INVALID_ARGUMENT names the bad parameter.
 absl::StatusOr<std::unique_ptr<Strategy>> CreateStrategy(
     const StrategyConfig& config, const SearchSpace* space,
-    const Problem& problem, uint64_t seed);
+    const Problem& problem, uint64_t seed, Evidence evidence = {});
 
 }  // namespace hwnas

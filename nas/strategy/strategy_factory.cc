@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "nas/strategy/ageing_evolution.h"
+#include "nas/strategy/bayesian.h"
 #include "nas/strategy/nsga2.h"
 #include "nas/strategy/random.h"
 #include "nas/strategy/strategy.h"
@@ -31,7 +32,7 @@ absl::Status OutOfRange(absl::string_view field, T value,
 
 StrategyOr CreateStrategy(const StrategyConfig& config,
                           const SearchSpace* space, const Problem& problem,
-                          uint64_t seed) {
+                          uint64_t seed, Evidence evidence) {
   if (space == nullptr) {
     return absl::InvalidArgumentError("space: none, expected a search space");
   }
@@ -42,7 +43,8 @@ StrategyOr CreateStrategy(const StrategyConfig& config,
   return std::visit(
       Overloaded{
           [&](const AutoConfig&) -> StrategyOr {
-            return CreateStrategy(Nsga2Config{}, space, problem, seed);
+            return CreateStrategy(BayesianConfig{}, space, problem, seed,
+                                  std::move(evidence));
           },
           [&](const RandomConfig&) -> StrategyOr {
             return std::make_unique<RandomStrategy>(space, objectives, seed);
@@ -72,6 +74,13 @@ StrategyOr CreateStrategy(const StrategyConfig& config,
                                 "0 to 1, where 0 means 1 / choices");
             }
             return std::make_unique<Nsga2Strategy>(c, space, objectives, seed);
+          },
+          [&](const BayesianConfig& c) -> StrategyOr {
+            if (c.initial < 2 || c.initial > 1000) {
+              return OutOfRange("bayesian.initial", c.initial, "2 to 1000");
+            }
+            return std::make_unique<BayesianStrategy>(
+                c, space, problem, std::move(evidence), seed);
           }},
       config);
 }
