@@ -72,7 +72,8 @@ TEST(OutputTransform, DrawsBadValuesTogetherAndLeavesGoodOnes) {
   const OutputTransform transform(Shape::kCompressed, {1, 2, 3, 100, 1000});
   const double good = transform.Forward(2) - transform.Forward(1);
   EXPECT_NEAR(transform.Forward(3) - transform.Forward(2), good, 1e-12);
-  EXPECT_LT(transform.Forward(1000) - transform.Forward(100), 3 * good);
+  // 900 if nothing were done.
+  EXPECT_LT(transform.Forward(1000) - transform.Forward(100), 6 * good);
 }
 
 }  // namespace
