@@ -66,6 +66,13 @@ BasicStrategy::BasicStrategy(const SearchSpace* space, int objectives,
   }
 }
 
+void BasicStrategy::SpecialiseInitialDesign(
+    std::vector<Architecture> architectures) {
+  const size_t count = std::min(architectures.size(), initial_design_.size());
+  std::move(architectures.begin(), architectures.begin() + count,
+            initial_design_.end() - count);
+}
+
 absl::StatusOr<std::vector<Proposal>> BasicStrategy::Suggest(
     const SuggestRequest& request) {
   if (request.count < 0 || request.count > kMaxCount) {

@@ -48,6 +48,12 @@ class BasicStrategy : public Strategy {
   BasicStrategy(const SearchSpace* space, int objectives, uint64_t seed,
                 int initial_design);
 
+  const std::vector<Architecture>& initial_design() const {
+    return initial_design_;
+  }
+  // Puts `architectures` in place of the last members of the initial design.
+  void SpecialiseInitialDesign(std::vector<Architecture> architectures);
+
   // A candidate made from what was learnt, which may be an old one: then
   // it is called again with the next attempt (from 0), and should look further
   // afield. nullopt: nothing to start from, propose a random one. Must not

@@ -42,6 +42,12 @@ constexpr int kGrowthAtMost = 128;
 constexpr int kShortlist = 150;
 constexpr int kSamples = 64;
 constexpr int kRanked = 32;
+// Standard deviations better than expected: what candidates are shortlisted by;
+// and what a share of the proposals is chosen by, to look where the models may
+// be wrong.
+constexpr double kHope = 1;
+constexpr double kBoldHope = 2.5;
+constexpr double kBoldShare = 0.15;
 // Latest trials under evaluation that are taken into account.
 constexpr int kPending = 32;
 // Best trials that a pool is bred from.
@@ -52,6 +58,11 @@ constexpr int kBred = 16;
 // Streams of randomness beside those of proposals.
 constexpr uint64_t kFitStream = uint64_t{1} << 62;
 constexpr uint64_t kTakeStream = uint64_t{3} << 61;
+constexpr uint64_t kOutlierStream = uint64_t{5} << 61;
+
+// Share of the initial design that are outliers, and the sample they are of.
+constexpr int kOutlierShare = 3;
+constexpr int kOutlierSample = 400;
 
 double NormalCdf(double x) { return 0.5 * std::erfc(-x * 0.7071067811865476); }
 
@@ -172,6 +183,10 @@ class BayesianStrategy::Search {
     observations_.push_back(observation);
   }
 
+  // Networks unlike any in `design` and unlike each other, to begin with.
+  std::vector<Architecture> Outliers(std::vector<Architecture> design,
+                                     int count) const;
+
   // Brings the models up to date and takes what is pending into account.
   void Begin(const SuggestRequest& request);
   // The candidates to propose, best first; computed when first asked for.
@@ -227,11 +242,12 @@ class BayesianStrategy::Search {
   Point PointAt(const Pool& pool, int j, const double* deviations) const;
   double ProbabilityFeasible(const PosteriorFork::Moments& moments) const;
   double Feasibility(const Pool& pool, int j) const;
-  // Gain of the candidate if all goes well.
+  // Gain of the candidate if each objective turns out `optimism` standard
+  // deviations better than expected.
   double OptimisticGain(const Pool& pool, int j, const ParetoArchive& front,
                         double optimism) const;
   std::vector<int> Best(const Pool& pool, const ParetoArchive& front, int count,
-                        Rng& rng) const;
+                        double optimism, Rng& rng) const;
 
   const BayesianConfig config_;
   const SearchSpace* space_;
@@ -268,6 +284,33 @@ class BayesianStrategy::Search {
   ParetoArchive believed_front_;
   std::optional<std::vector<std::pair<int, double>>> ranked_;
 };
+
+std::vector<Architecture> BayesianStrategy::Search::Outliers(
+    std::vector<Architecture> design, int count) const {
+  Rng rng(seed_, kOutlierStream);
+  std::vector<Architecture> sample;
+  for (int i = 0; i < kOutlierSample; ++i) {
+    Architecture architecture = space_->Sample(rng);
+    if (Known(architecture).violation > 0) continue;
+    sample.push_back(std::move(architecture));
+  }
+  const Eigen::MatrixXd x = features_.Compute(sample).numeric;
+  Eigen::VectorXd nearest = Eigen::VectorXd::Constant(
+      x.rows(), std::numeric_limits<double>::infinity());
+  const auto include = [&](const Eigen::RowVectorXd& point) {
+    nearest = nearest.cwiseMin((x.rowwise() - point).rowwise().squaredNorm());
+  };
+  const Eigen::MatrixXd taken = features_.Compute(design).numeric;
+  for (Eigen::Index i = 0; i < taken.rows(); ++i) include(taken.row(i));
+  std::vector<Architecture> outliers;
+  Eigen::Index farthest = 0;
+  while (static_cast<int>(outliers.size()) < count && x.size() > 0 &&
+         nearest.maxCoeff(&farthest) > 0) {
+    outliers.push_back(sample[farthest]);
+    include(x.row(farthest));
+  }
+  return outliers;
+}
 
 int BayesianStrategy::Search::FitPoint() const {
   const int count = static_cast<int>(observations_.size());
@@ -466,7 +509,8 @@ double BayesianStrategy::Search::OptimisticGain(const Pool& pool, int j,
 
 std::vector<int> BayesianStrategy::Search::Best(const Pool& pool,
                                                 const ParetoArchive& front,
-                                                int count, Rng& rng) const {
+                                                int count, double optimism,
+                                                Rng& rng) const {
   struct Entry {
     double gain;
     uint64_t tie;
@@ -479,7 +523,8 @@ std::vector<int> BayesianStrategy::Search::Best(const Pool& pool,
         under_way_.contains(pool.architectures[j].choices)) {
       continue;
     }
-    entries.push_back({OptimisticGain(pool, j, front, 1), rng.Next(), j});
+    entries.push_back(
+        {OptimisticGain(pool, j, front, optimism), rng.Next(), j});
   }
   const auto better = [](const Entry& a, const Entry& b) {
     return a.gain != b.gain ? a.gain > b.gain : a.tie < b.tie;
@@ -515,7 +560,7 @@ Pool BayesianStrategy::Search::WholeSpace(Rng& rng) {
       posterior.Extend(piece.inputs);
     }
     const int share = std::max(32, kPool * (end - start) / size);
-    for (const int j : Best(piece, front_, share, rng)) {
+    for (const int j : Best(piece, front_, share, kHope, rng)) {
       best.index.emplace(piece.architectures[j].choices, best.size());
       best.architectures.push_back(piece.architectures[j]);
       best.known.push_back(piece.known[j]);
@@ -541,14 +586,14 @@ Pool BayesianStrategy::Search::Bred(Rng& rng) const {
   Condition(pool);
   for (int round = 0; round < 3; ++round) {
     std::vector<Architecture> children;
-    for (const int j : Best(pool, front_, 80, rng)) {
+    for (const int j : Best(pool, front_, 80, kHope, rng)) {
       for (int c = 0; c < 4; ++c) {
         children.push_back(space_->MutateOne(pool.architectures[j], rng));
       }
     }
     Add(pool, std::move(children));
   }
-  Keep(pool, Best(pool, front_, kPool, rng));
+  Keep(pool, Best(pool, front_, kPool, kHope, rng));
   return pool;
 }
 
@@ -649,7 +694,8 @@ void BayesianStrategy::Search::Take(int trial) {
   for (const int64_t id : front_.ids()) parents.push_back(static_cast<int>(id));
   if (parents.empty()) parents.push_back(trial);
   Add(pool_, Breed(parents, kBred, rng));
-  if (pool_.size() > 2 * kPool) Keep(pool_, Best(pool_, front_, kPool, rng));
+  if (pool_.size() > 2 * kPool)
+    Keep(pool_, Best(pool_, front_, kPool, kHope, rng));
 }
 
 void BayesianStrategy::Search::Begin(const SuggestRequest& request) {
@@ -693,6 +739,13 @@ const std::vector<std::pair<int, double>>& BayesianStrategy::Search::Ranked(
     Rng& rng) {
   if (ranked_) return *ranked_;
   ranked_.emplace();
+  if (rng.Bernoulli(kBoldShare)) {
+    for (const int j : Best(pool_, believed_front_, kRanked, kBoldHope, rng)) {
+      ranked_->emplace_back(
+          j, OptimisticGain(pool_, j, believed_front_, kBoldHope));
+    }
+    return *ranked_;
+  }
   // The same deviations for every candidate, in pairs of opposite sign.
   std::vector<double> deviations(static_cast<size_t>(kSamples) * objectives_);
   const size_t half = deviations.size() / 2;
@@ -700,7 +753,7 @@ const std::vector<std::pair<int, double>>& BayesianStrategy::Search::Ranked(
     deviations[i] = rng.Normal();
     deviations[half + i] = -deviations[i];
   }
-  for (const int j : Best(pool_, believed_front_, kShortlist, rng)) {
+  for (const int j : Best(pool_, believed_front_, kShortlist, kHope, rng)) {
     double sum = 0;
     if (constrained_ && believed_front_.size() == 0) {
       ranked_->emplace_back(j, Feasibility(pool_, j));
@@ -725,7 +778,12 @@ BayesianStrategy::BayesianStrategy(const BayesianConfig& config,
     : BasicStrategy(space, static_cast<int>(problem.objectives.size()), seed,
                     config.initial),
       search_(std::make_unique<Search>(config, space, problem,
-                                       std::move(evidence), seed)) {}
+                                       std::move(evidence), seed)) {
+  const int outliers = config.initial / kOutlierShare;
+  std::vector<Architecture> design = initial_design();
+  design.resize(design.size() - outliers);
+  SpecialiseInitialDesign(search_->Outliers(std::move(design), outliers));
+}
 
 BayesianStrategy::~BayesianStrategy() = default;
 

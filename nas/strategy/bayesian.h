@@ -16,6 +16,12 @@ namespace hwnas {
 // their expected values (Kriging believer; Ginsbourger et al., 2010).
 //
 // Variants, all ours:
+// - a third of the initial design are networks whose features lie farthest from
+//   those of the rest (greedy maximin; Johnson et al., 1990): what is unlike
+//   all others is often an end of the front;
+// - one proposal in seven is the one whose gain would be largest if all its
+//   values were 2.5 standard deviations better than expected (SMS-EGO;
+//   Ponweiser et al., 2008): it looks where the models may be wrong;
 // - candidates are all networks of a space of at most 20,000, else a pool bred
 //   around the front and kept up to date;
 // - each objective is modelled on the scale (as it is, logarithmic, bad values
