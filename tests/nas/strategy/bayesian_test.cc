@@ -53,7 +53,7 @@ TEST(Bayesian, FindsInTensOfTrialsWhatRandomSearchMissesInThousands) {
     return GridZdt1(space, a);
   };
   auto strategy = MustCreate(BayesianConfig{}, &space, ToyProblem(), 1);
-  EXPECT_GT(FrontHypervolume(Simulate(*strategy, evaluate, 60), reference),
+  EXPECT_GT(FrontHypervolume(Simulate(*strategy, evaluate, 90), reference),
             0.95 * best);
   auto random = MustCreate(RandomConfig{}, &space, ToyProblem(), 1);
   EXPECT_LT(FrontHypervolume(Simulate(*random, evaluate, 2000), reference),
