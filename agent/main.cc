@@ -20,6 +20,7 @@
 #include "agent/runtime/onnx_runtime.h"
 #include "common/files.h"
 #include "common/limits.h"
+#include "common/log.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "fleet/executor_main.h"
@@ -202,4 +203,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace hwnas::agent
 
-int main(int argc, char** argv) { return hwnas::agent::Main(argc, argv); }
+int main(int argc, char** argv) {
+  hwnas::SilenceGrpcLog();
+  return hwnas::agent::Main(argc, argv);
+}

@@ -7,8 +7,10 @@
 
 #include "cli/context.h"
 #include "common/files.h"
+#include "common/log.h"
 
 int main(int argc, char** argv) {
+  hwnas::SilenceGrpcLog();
   // `hwnas trials x | head` ends quietly, as other tools do.
   std::signal(SIGPIPE, SIG_DFL);
   hwnas::cli::Context context;

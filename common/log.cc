@@ -1,5 +1,7 @@
 #include "common/log.h"
 
+#include <cstdlib>
+
 #include "absl/strings/str_cat.h"
 #include "spdlog/sinks/null_sink.h"
 #include "spdlog/sinks/stdout_sinks.h"
@@ -22,6 +24,11 @@ absl::StatusOr<std::shared_ptr<Logger>> CreateLogger(const std::string& program,
   logger->set_level(parsed);
   logger->flush_on(spdlog::level::info);
   return logger;
+}
+
+void SilenceGrpcLog() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): no other thread runs yet.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
 }
 
 std::shared_ptr<Logger> NullLogger() {

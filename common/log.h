@@ -18,6 +18,11 @@ using Logger = spdlog::logger;
 absl::StatusOr<std::shared_ptr<Logger>> CreateLogger(const std::string& program,
                                                      absl::string_view level);
 
+// Keeps gRPC's own log lines out of what the program says, unless
+// $GRPC_VERBOSITY asks for them. Sets that variable, which child processes
+// inherit: call it first in main(), before any thread starts.
+void SilenceGrpcLog();
+
 // Drops everything; for tests.
 std::shared_ptr<Logger> NullLogger();
 

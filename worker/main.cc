@@ -16,6 +16,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/host_cores_lock.h"
+#include "common/log.h"
 #include "common/version.h"
 #include "fleet/executor_main.h"
 #include "worker/train/dataset.h"
@@ -85,6 +86,7 @@ void KeepFreedMemory() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  hwnas::SilenceGrpcLog();
   LimitSpinning(argv);
   KeepFreedMemory();
   absl::SetProgramUsageMessage(kUsage);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "tests/integration/cluster.h"
 
@@ -135,6 +137,15 @@ TEST(Service, SaysWhatIsWrongInOneSentence) {
   Cluster cluster("wrong");
   ASSERT_TRUE(cluster.StartController()) << cluster.LogOf("controller");
   const std::string log = cluster.dir() + "/second.log";
+  // Nothing but our own lines: none of a library.
+  const auto every_line_is_ours = [](const std::string& output) {
+    for (const absl::string_view line :
+         absl::StrSplit(output, '\n', absl::SkipEmpty())) {
+      EXPECT_TRUE(absl::StartsWith(line, "hwnas") ||
+                  absl::StrContains(line, " controller event="))
+          << line;
+    }
+  };
   // The port is in use.
   CommandResult result = RunCommand(
       {Cluster::Bin("hwnas-controller"), "--store=" + cluster.dir() + "/other",
@@ -142,6 +153,7 @@ TEST(Service, SaysWhatIsWrongInOneSentence) {
       log, absl::Seconds(20));
   EXPECT_EQ(result.code, 1) << result.output;
   EXPECT_THAT(result.output, HasSubstr(cluster.address()));
+  every_line_is_ours(result.output);
   // The store is in use.
   result = RunCommand(
       {Cluster::Bin("hwnas-controller"), "--store=" + cluster.dir() + "/store",
@@ -161,6 +173,7 @@ TEST(Service, SaysWhatIsWrongInOneSentence) {
   result = cluster.Hwnas({"front", "by-hand"});
   EXPECT_NE(result.code, 0);
   EXPECT_THAT(result.output, HasSubstr(cluster.address()));
+  every_line_is_ours(result.output);
 }
 
 }  // namespace
