@@ -166,6 +166,8 @@ absl::Status StudyEngine::Recover() {
 absl::StatusOr<std::unique_ptr<StudyEngine::Run>> StudyEngine::Load(
     const std::string& study_id) {
   auto run = std::make_unique<Run>();
+  run->taken_up = deps_.clock->Now();
+  run->inherited = true;
   HWNAS_RETURN_IF_ERROR(deps_.journals->Read(
       study_id, 0,
       [&](v1::JournalEvent&& event) { return run->state.Apply(event); }));
@@ -237,6 +239,7 @@ void StudyEngine::Reload(Run& run) {
     return;
   }
   (*fresh)->watchers = std::move(run.watchers);
+  (*fresh)->taken_up = run.taken_up;
   run = std::move(**fresh);
   Notify(run, 0, "");
 }
@@ -249,6 +252,7 @@ absl::Status StudyEngine::Commit(Run& run, std::vector<v1::JournalEvent> events,
   if (events.empty()) return absl::OkStatus();
   const auto time = ToProto(deps_.clock->Now());
   for (v1::JournalEvent& event : events) *event.mutable_time() = time;
+  if (run.inherited) *events[0].mutable_taken_up() = ToProto(run.taken_up);
   const std::string id = events[0].has_study_created()
                              ? events[0].study_created().study_id()
                              : run.state.study_id();
@@ -272,6 +276,7 @@ absl::Status StudyEngine::Commit(Run& run, std::vector<v1::JournalEvent> events,
   if (!store_ok_)
     deps_.logger->info("event=store_back study={}", StudyName(id));
   store_ok_ = true;
+  run.inherited = false;
   for (const v1::JournalEvent& event : events) {
     if (absl::Status applied = run.state.Apply(event); !applied.ok()) {
       // Only a programming error leads here; the study stops, others go on.
@@ -435,11 +440,14 @@ bool StudyEngine::BudgetUsed(const Run& run) const {
     return true;
   }
   if (budget.has_wall_clock() &&
-      deps_.clock->Now() >=
-          run.state.create_time() + FromProto(budget.wall_clock())) {
+      WorkTime(run) >= FromProto(budget.wall_clock())) {
     return true;
   }
   return run.exhausted_at == static_cast<int64_t>(run.observed);
+}
+
+absl::Duration StudyEngine::WorkTime(const Run& run) const {
+  return run.state.WorkTime(deps_.clock->Now(), run.taken_up);
 }
 
 int64_t StudyEngine::MaxParallel(const Run& run) const {

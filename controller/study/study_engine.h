@@ -179,6 +179,10 @@ class StudyEngine {
   // A study at work.
   struct Run {
     StudyState state;
+    // An earlier process wrote the journal so far.
+    bool inherited = false;
+    // When this process loaded it.
+    absl::Time taken_up = absl::InfinitePast();
     std::unique_ptr<SearchSpace> space;
     // nullptr once the study has ended.
     std::unique_ptr<Strategy> strategy;
@@ -257,6 +261,8 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MayPropose(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool BudgetUsed(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Duration WorkTime(const Run& run) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t MaxParallel(const Run& run) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // False if the strategy has nothing to propose now.

@@ -52,6 +52,9 @@ const TrialRecord* StudyState::FindTrial(int64_t number) const {
 
 absl::Status StudyState::Apply(const v1::JournalEvent& event) {
   const absl::Time time = FromProto(event.time());
+  const absl::Duration work_time =
+      WorkTime(time, event.has_taken_up() ? FromProto(event.taken_up())
+                                          : absl::InfinitePast());
   absl::Status status;
   if (event.sequence() != sequence_ + 1) {
     status = Corrupt(absl::StrCat("expected event ", sequence_ + 1));
@@ -94,7 +97,15 @@ absl::Status StudyState::Apply(const v1::JournalEvent& event) {
                                 event.sequence(), ": ", status.message()));
   }
   sequence_ = event.sequence();
+  work_time_ = work_time;
+  last_event_time_ = time;
   return absl::OkStatus();
+}
+
+absl::Duration StudyState::WorkTime(absl::Time now, absl::Time taken_up) const {
+  if (state_ != v1::Study::RUNNING) return work_time_;
+  return work_time_ + std::max(absl::ZeroDuration(),
+                               now - std::max(last_event_time_, taken_up));
 }
 
 absl::Status StudyState::ApplyCreated(const v1::StudyCreated& e,

@@ -96,6 +96,10 @@ class StudyState {
   }
   absl::Time create_time() const { return create_time_; }
   absl::Time end_time() const { return end_time_; }
+  // How long the study has been at work by `now`: pauses, and the time in which
+  // no controller ran, do not count. `taken_up` is when the controller that
+  // asks took the study up.
+  absl::Duration WorkTime(absl::Time now, absl::Time taken_up) const;
 
   const std::vector<TrialRecord>& trials() const { return trials_; }
   // nullptr if there is none.
@@ -150,6 +154,9 @@ class StudyState {
   v1::Study::State state_ = v1::Study::STATE_UNSPECIFIED;
   absl::Time create_time_;
   absl::Time end_time_;
+  // Up to the last event.
+  absl::Duration work_time_;
+  absl::Time last_event_time_;
   std::vector<TrialRecord> trials_;
   std::vector<int64_t> active_;
   std::vector<int64_t> observed_;

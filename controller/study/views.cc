@@ -32,8 +32,7 @@ v1::Study StudyEngine::StudyView(const Run& run) const {
   study.set_state(state.state());
   *study.mutable_create_time() = ToProto(state.create_time());
   study.set_description(state.description());
-  const absl::Time end = state.ended() ? state.end_time() : deps_.clock->Now();
-  if (state.ended()) *study.mutable_end_time() = ToProto(end);
+  if (state.ended()) *study.mutable_end_time() = ToProto(state.end_time());
 
   v1::StudyProgress* progress = study.mutable_progress();
   const int64_t proposed = static_cast<int64_t>(state.trials().size());
@@ -50,8 +49,7 @@ v1::Study StudyEngine::StudyView(const Run& run) const {
     progress->add_best_values(value);
   }
   for (const double value : state.Reference()) progress->add_reference(value);
-  const double elapsed =
-      std::max(0.0, absl::ToDoubleSeconds(end - state.create_time()));
+  const double elapsed = absl::ToDoubleSeconds(WorkTime(run));
   progress->set_elapsed_seconds(elapsed);
   const int64_t done = state.completed_count() + state.infeasible_count();
   if (state.state() == v1::Study::RUNNING && state.completed_count() > 0) {

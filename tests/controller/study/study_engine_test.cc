@@ -518,6 +518,53 @@ TEST(StudyEngine, EndsWhenTheTimeIsOver) {
   EXPECT_LT(study.progress().proposed_count(), 1000);
 }
 
+TEST(StudyEngine, CountsNeitherPausesNorTheTimeItWasDown) {
+  EngineHarness h;
+  v1::StudySpec spec = ToySpec(1000);
+  spec.mutable_budget()->mutable_wall_clock()->set_seconds(3600);
+  h.Create("s", spec);
+  const auto elapsed = [&] {
+    return h.Study("s").progress().elapsed_seconds();
+  };
+  h.clock.Advance(absl::Minutes(10));
+  EXPECT_EQ(elapsed(), 600);
+  ASSERT_TRUE(h.engine->PauseStudy("s").ok());
+  h.clock.Advance(absl::Hours(5));
+  EXPECT_EQ(elapsed(), 600);
+  ASSERT_TRUE(h.engine->ResumeStudy("s").ok());
+  h.clock.Advance(absl::Minutes(10));
+  EXPECT_EQ(elapsed(), 1200);
+
+  // Down for a night; what came after the last event is not known.
+  Session agent = h.Connect(AgentHello("a1", "h"));
+  h.Reply(agent, h.Answer(h.Take(agent)));
+  h.clock.Advance(absl::Hours(9));
+  for (int i = 0; i < 2; ++i) {  // Also if it dies before it did anything.
+    h.Restart();
+    EXPECT_EQ(elapsed(), 1200);
+    h.clock.Advance(absl::Minutes(5));
+    EXPECT_EQ(elapsed(), 1500);
+  }
+  Session worker = h.Connect(WorkerHello("w1", "h"));
+  Session again = h.Connect(AgentHello("a1", "h"));
+  h.Work({&worker, &again}, 20);
+  const v1::StudyProgress progress = h.Study("s").progress();
+  EXPECT_EQ(progress.elapsed_seconds(), 1500);
+  EXPECT_LE(progress.eta_seconds(), 3600 - 1500);
+  // What was counted before goes on to count.
+  h.Restart();
+  EXPECT_EQ(elapsed(), 1500);
+  h.clock.Advance(absl::Minutes(34));
+  h.engine->Tick();
+  EXPECT_EQ(h.Study("s").state(), v1::Study::RUNNING);
+  Session worker2 = h.Connect(WorkerHello("w1", "h"));
+  Session agent2 = h.Connect(AgentHello("a1", "h"));
+  h.clock.Advance(absl::Minutes(2));
+  h.Work({&worker2, &agent2});
+  EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
+  EXPECT_LT(h.Study("s").progress().proposed_count(), 1000);
+}
+
 TEST(StudyEngine, WaitsForAStoreThatRefusesAndResumesByItself) {
   for (const absl::StatusCode code :
        {absl::StatusCode::kResourceExhausted, absl::StatusCode::kUnavailable}) {
