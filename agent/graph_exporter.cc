@@ -2,6 +2,7 @@
 
 #include "common/status_macros.h"
 #include "model/onnx/onnx_export.h"
+#include "model/weights.h"
 #include "proto/convert/convert.h"
 
 namespace hwnas::agent {

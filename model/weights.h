@@ -1,5 +1,5 @@
-// Names and shapes of the parameters of a ModelGraph: the contract between
-// training, export and storage.
+// Names, shapes and values of the parameters of a ModelGraph: the contract
+// between training, export and storage.
 #pragma once
 
 #include <cstdint>
@@ -26,5 +26,9 @@ std::vector<ParameterSpec> ParametersOf(const ModelGraph& graph);
 // all finite, no negative variance.
 // INVALID_ARGUMENT names the first that is not.
 absl::Status CheckWeights(const ModelGraph& graph, const v1::Weights& weights);
+
+// Seeded weights of sensible scale (He initialisation; batch-norm statistics
+// away from the trivial), for measuring a network that is not trained.
+v1::Weights RandomWeights(const ModelGraph& graph, uint64_t seed);
 
 }  // namespace hwnas

@@ -6,6 +6,7 @@
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "model/onnx/onnx_export.h"
+#include "model/weights.h"
 #include "nas/graph/model_graph.h"
 
 namespace hwnas {

@@ -15,6 +15,7 @@
 #include "controller/rpc/reply.h"
 #include "controller/rpc/update_stream.h"
 #include "model/onnx/onnx_export.h"
+#include "model/weights.h"
 #include "proto/convert/resource_names.h"
 
 namespace hwnas::controller {

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/rng.h"
 #include "common/status_macros.h"
 #include "common/version.h"
 #include "model/weights.h"
@@ -399,34 +398,6 @@ absl::StatusOr<std::string> ExportOnnx(const ModelGraph& graph,
     return absl::InternalError(
         absl::StrCat("ONNX refuses the exported network: ", error.what()));
   }
-}
-
-v1::Weights RandomWeights(const ModelGraph& graph, uint64_t seed) {
-  v1::Weights weights;
-  uint64_t stream = 0;
-  for (const ParameterSpec& parameter : ParametersOf(graph)) {
-    Rng rng(seed, ++stream);
-    size_t elements = 1;
-    for (const int64_t dim : parameter.dims) elements *= dim;
-    Floats data(elements);
-    if (parameter.dims.size() > 1) {
-      // He et al., arXiv 1502.01852, by fan-in.
-      const double fan_in =
-          static_cast<double>(elements) / parameter.dims.front();
-      const double scale = std::sqrt(2 / fan_in);
-      for (float& x : data) x = static_cast<float>(scale * rng.Normal());
-    } else if (parameter.name.ends_with(".bias") ||
-               parameter.name.ends_with(".running_mean")) {
-      for (float& x : data) x = static_cast<float>(0.1 * rng.Normal());
-    } else {
-      for (float& x : data) x = static_cast<float>(0.5 + rng.Uniform());
-    }
-    v1::Tensor* tensor = weights.add_tensors();
-    tensor->set_name(parameter.name);
-    for (const int64_t dim : parameter.dims) tensor->add_dims(dim);
-    tensor->set_data(data.data(), data.size() * sizeof(float));
-  }
-  return weights;
 }
 
 }  // namespace hwnas

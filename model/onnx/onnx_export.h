@@ -1,7 +1,6 @@
 // Writes a ModelGraph as an ONNX file: what agents measure and users deploy.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -26,9 +25,5 @@ struct OnnxOptions {
 absl::StatusOr<std::string> ExportOnnx(const ModelGraph& graph,
                                        const v1::Weights& weights,
                                        const OnnxOptions& options = {});
-
-// Seeded weights of sensible scale (He initialisation; batch-norm statistics
-// away from the trivial), for measuring a network that is not trained.
-v1::Weights RandomWeights(const ModelGraph& graph, uint64_t seed);
 
 }  // namespace hwnas

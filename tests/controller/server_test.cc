@@ -25,7 +25,7 @@
 #include "hwnas/v1/fleet_service.grpc.pb.h"
 #include "hwnas/v1/study_service.grpc.pb.h"
 #include "hwnas/v1/trial_service.grpc.pb.h"
-#include "model/onnx/onnx_export.h"
+#include "model/weights.h"
 #include "nlohmann/json.hpp"
 #include "proto/convert/convert.h"
 #include "tests/controller/study/engine_harness.h"

@@ -121,13 +121,5 @@ TEST(ExportOnnx, RefusesWeightsThatDoNotFit) {
             absl::StatusCode::kInvalidArgument);
 }
 
-TEST(RandomWeights, DependOnTheSeedAlone) {
-  const ModelGraph graph = EveryOperatorGraph();
-  EXPECT_EQ(RandomWeights(graph, 1).SerializeAsString(),
-            RandomWeights(graph, 1).SerializeAsString());
-  EXPECT_NE(RandomWeights(graph, 1).SerializeAsString(),
-            RandomWeights(graph, 2).SerializeAsString());
-}
-
 }  // namespace
 }  // namespace hwnas

@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include "model/onnx/onnx_export.h"
 #include "model/torch/torch_status.h"
+#include "model/weights.h"
 #include "nas/space/space_factory.h"
 #include "tests/fakes/reference_executor.h"
 #include "torch/torch.h"
