@@ -204,7 +204,19 @@ std::string ProvenanceName(v1::Provenance provenance) {
 
 std::string TrialActivity(const v1::Trial& trial) {
   if (trial.state() == v1::Trial::INFEASIBLE) return trial.infeasible_reason();
-  if (trial.state() != v1::Trial::ACTIVE) return "";
+  if (trial.state() != v1::Trial::ACTIVE) {
+    // Where its values come from, if not from work of its own.
+    std::vector<std::string> sources;
+    for (const v1::TrialStage& stage : trial.stages()) {
+      if (!stage.reused_from().empty() &&
+          (sources.empty() || sources.back() != stage.reused_from())) {
+        sources.push_back(stage.reused_from());
+      }
+    }
+    return sources.empty()
+               ? ""
+               : absl::StrCat("values of ", absl::StrJoin(sources, ", "));
+  }
   auto work = [](const v1::TrialStage& stage) -> std::string {
     switch (stage.kind()) {
       case v1::SCREEN:

@@ -45,7 +45,8 @@ std::string StudyStateName(v1::Study::State state);
 std::string ProvenanceName(v1::Provenance provenance);
 
 // What happens to an active trial: "training 2/3 on workers/w1", "measuring on
-// x86_64", "waiting to train"; the reason of an infeasible one.
+// x86_64", "waiting to train"; the reason of an infeasible one; the trial that
+// a completed one took values from.
 std::string TrialActivity(const v1::Trial& trial);
 
 Table TrialTable(const v1::StudySpec& spec, absl::Span<const v1::Trial> trials);

@@ -42,6 +42,10 @@ ControllerMetrics::ControllerMetrics(
                           .Name("hwnas_stage_duration_seconds")
                           .Help("From lease to durable result of a stage")
                           .Register(*registry)),
+      stages_reused_(BuildCounter()
+                         .Name("hwnas_stages_reused_total")
+                         .Help("Stages answered by an earlier trial's values")
+                         .Register(*registry)),
       leases_expired_(BuildCounter()
                           .Name("hwnas_leases_expired_total")
                           .Help("Leases that ran out")
@@ -100,6 +104,10 @@ void ControllerMetrics::StageFinished(v1::StageKind stage,
   stage_duration_
       .Add({{"stage", Lower(v1::StageKind_Name(stage))}}, LongBuckets())
       .Observe(absl::ToDoubleSeconds(duration));
+}
+
+void ControllerMetrics::StageReused(v1::StageKind stage) {
+  stages_reused_.Add({{"stage", Lower(v1::StageKind_Name(stage))}}).Increment();
 }
 
 void ControllerMetrics::AttemptFailed(v1::StageKind stage) {

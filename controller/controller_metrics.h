@@ -22,6 +22,7 @@ class ControllerMetrics {
 
   void TrialEnded(v1::Trial::State state, absl::Duration duration);
   void StageFinished(v1::StageKind stage, absl::Duration duration);
+  void StageReused(v1::StageKind stage);
   void LeaseExpired() { leases_expired_.Increment(); }
   void AttemptFailed(v1::StageKind stage);
   void ResultIgnored() { results_ignored_.Increment(); }
@@ -38,6 +39,7 @@ class ControllerMetrics {
   prometheus::Family<prometheus::Counter>& trials_;
   prometheus::Histogram& trial_duration_;
   prometheus::Family<prometheus::Histogram>& stage_duration_;
+  prometheus::Family<prometheus::Counter>& stages_reused_;
   prometheus::Counter& leases_expired_;
   prometheus::Family<prometheus::Counter>& attempts_failed_;
   prometheus::Counter& results_ignored_;

@@ -187,6 +187,9 @@ absl::Status StudyEngine::Equip(Run& run) {
   HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config,
                          FromProto(state.spec().space()));
   HWNAS_ASSIGN_OR_RETURN(run.space, CreateSpace(config));
+  for (const StageKey& key : StagesOf(state.spec())) {
+    run.reuse_scopes.push_back(ReuseScope(key, state.spec()));
+  }
   if (!state.ended()) {
     HWNAS_ASSIGN_OR_RETURN(const StrategyConfig strategy,
                            FromProto(state.spec().strategy()));
@@ -208,6 +211,9 @@ absl::Status StudyEngine::Equip(Run& run) {
     }
   }
   for (const TrialRecord& trial : state.trials()) {
+    for (size_t i = 0; i < trial.stages.size(); ++i) {
+      LearnResult(run, trial, static_cast<int>(i));
+    }
     if (trial.weights_digest.empty() ||
         !artifacts_.count(trial.weights_digest)) {
       continue;
@@ -326,8 +332,10 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
       const auto& e = event.stage_finished();
       const int index = stage_index(e.trial(), e.stage(), e.device_class());
       run.live.erase({e.trial(), index});
-      const v1::HopTimes& times =
-          run.state.FindTrial(e.trial())->stages[index].times;
+      const TrialRecord& trial = *run.state.FindTrial(e.trial());
+      LearnResult(run, trial, index);
+      if (e.reused()) deps_.metrics->StageReused(e.stage());
+      const v1::HopTimes& times = trial.stages[index].times;
       if (times.has_leased()) {
         deps_.metrics->StageFinished(
             e.stage(), FromProto(times.recorded()) - FromProto(times.leased()));
@@ -427,9 +435,11 @@ bool StudyEngine::Pump() {
         return false;  // The store is away: the timer tries again.
       }
     }
+    const absl::StatusOr<bool> reused = ReuseResults(&allowance);
+    if (!reused.ok()) return false;
     const absl::StatusOr<bool> again = ScheduleTasks();
     if (!again.ok()) return false;
-    if (!*again) return allowance <= 0;
+    if (!*again && !*reused) return allowance <= 0;
   }
   return true;
 }
@@ -572,6 +582,83 @@ absl::StatusOr<bool> StudyEngine::Propose(Run& run) {
   return true;
 }
 
+absl::StatusOr<bool> StudyEngine::ReuseResults(int* allowance) {
+  bool any = false;
+  for (auto& [id, run] : studies_) {
+    if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING) continue;
+    const std::vector<int64_t> active = run->state.active();
+    for (const int64_t number : active) {
+      const TrialRecord& trial = *run->state.FindTrial(number);
+      while (*allowance > 0 && trial.state == v1::Trial::ACTIVE) {
+        const int current = trial.CurrentStage();
+        std::optional<v1::StageFinished> known =
+            KnownResult(*run, trial, current);
+        if (!known) break;
+        --*allowance;
+        HWNAS_RETURN_IF_ERROR(
+            FinishStage(*run, trial, current, *std::move(known)));
+        any = true;
+      }
+    }
+  }
+  return any;
+}
+
+std::optional<v1::StageFinished> StudyEngine::KnownResult(
+    const Run& run, const TrialRecord& trial, int stage) const {
+  if (stage == static_cast<int>(trial.stages.size())) return std::nullopt;
+  const StageRecord& record = trial.stages[stage];
+  if (record.state != v1::TrialStage::QUEUED ||
+      run.reuse_scopes[stage].empty()) {
+    return std::nullopt;
+  }
+  const ResultIndex::Place* place =
+      known_results_.Find(run.reuse_scopes[stage], trial.architecture.digest());
+  if (place == nullptr) return std::nullopt;
+  const auto it = studies_.find(place->study_id);
+  if (it == studies_.end() || !it->second->broken.ok()) return std::nullopt;
+  const TrialRecord& source = *it->second->state.FindTrial(place->trial);
+  const StageRecord& from = source.stages[place->stage];
+  v1::StageFinished finished;
+  SetStage(trial.number, record, /*attempt=*/0, &finished);
+  const auto begin = source.measurements.begin() + from.first_measurement;
+  finished.mutable_measurements()->Assign(begin,
+                                          begin + from.measurement_count);
+  if (!Missing(MetricsOf(record.key, run.state.problem()),
+               finished.measurements())
+           .empty()) {
+    return std::nullopt;
+  }
+  if (record.key.kind == v1::TRAIN && artifacts_.count(source.weights_digest)) {
+    finished.set_weights_digest(source.weights_digest);
+  }
+  finished.set_executor(from.attempts[from.finished_attempt - 1].executor);
+  finished.set_reused(true);
+  finished.set_reused_from(TrialName(place->study_id, place->trial));
+  return finished;
+}
+
+void StudyEngine::LearnResult(const Run& run, const TrialRecord& trial,
+                              int stage) {
+  const StageRecord& record = trial.stages[stage];
+  if (record.state != v1::TrialStage::FINISHED ||
+      record.finished_attempt == 0 || run.reuse_scopes[stage].empty()) {
+    return;
+  }
+  // A value with a remark that limits trust is better had again.
+  const auto begin = trial.measurements.begin() + record.first_measurement;
+  if (std::any_of(
+          begin, begin + record.measurement_count,
+          [](const v1::Measurement& m) { return m.flags_size() > 0; })) {
+    return;
+  }
+  known_results_.Add(run.reuse_scopes[stage], trial.architecture.digest(),
+                     {.study_id = run.state.study_id(),
+                      .trial = trial.number,
+                      .stage = stage,
+                      .recorded = FromProto(record.times.recorded())});
+}
+
 absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
   const absl::Time now = deps_.clock->Now();
   SchedulerInput input;
@@ -607,6 +694,7 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
           (stage.key.kind != v1::MEASURE && stage.key.kind != v1::TRAIN)) {
         continue;
       }
+      if (KnownResult(*run, trial, current)) continue;  // Next time.
       input.queue.push_back(
           {.study_id = id,
            .stage = stage.key.kind,
@@ -1000,6 +1088,9 @@ absl::Status StudyEngine::FinishStage(Run& run, const TrialRecord& trial,
                                   absl::ToDoubleSeconds(
                                       FromProto(finished.times().executed()) -
                                       FromProto(finished.times().started()))));
+  }
+  if (finished.reused()) {
+    absl::StrAppend(&message, " as in ", finished.reused_from());
   }
   std::vector<v1::JournalEvent> events(1);
   *events[0].mutable_stage_finished() = std::move(finished);

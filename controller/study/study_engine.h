@@ -21,6 +21,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -35,6 +36,7 @@
 #include "controller/controller_metrics.h"
 #include "controller/scheduler/scheduler.h"
 #include "controller/study/fleet.h"
+#include "controller/study/result_index.h"
 #include "controller/study/study_state.h"
 #include "estimator/estimator.h"
 #include "hwnas/v1/device_service.pb.h"
@@ -184,6 +186,8 @@ class StudyEngine {
     // When this process loaded it.
     absl::Time taken_up = absl::InfinitePast();
     std::unique_ptr<SearchSpace> space;
+    // Of each stage of a trial.
+    std::vector<std::string> reuse_scopes;
     // nullptr once the study has ended.
     std::unique_ptr<Strategy> strategy;
     // Observations the strategy has seen.
@@ -267,6 +271,17 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // False if the strategy has nothing to propose now.
   absl::StatusOr<bool> Propose(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Answers up to `*allowance` queued stages by values that are known. True if
+  // it answered any.
+  absl::StatusOr<bool> ReuseResults(int* allowance)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<v1::StageFinished> KnownResult(const Run& run,
+                                               const TrialRecord& trial,
+                                               int stage) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Remembers the values of a finished stage, if others may take them over.
+  void LearnResult(const Run& run, const TrialRecord& trial, int stage)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<bool> ScheduleTasks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<v1::Task> BuildTask(const Run& run, const TrialRecord& trial,
                                      int stage)
@@ -344,6 +359,7 @@ class StudyEngine {
 
   mutable Mutex mutex_;
   std::map<std::string, std::unique_ptr<Run>> studies_ ABSL_GUARDED_BY(mutex_);
+  ResultIndex known_results_ ABSL_GUARDED_BY(mutex_);
   Fleet fleet_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, Profile> profiles_ ABSL_GUARDED_BY(mutex_);
   int64_t last_profile_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -263,6 +263,9 @@ absl::Status StudyState::ApplyFinished(const v1::StageFinished& e,
   *stage->times.mutable_queued() = queued;
   if (was_leased) *stage->times.mutable_leased() = leased;
   *stage->times.mutable_recorded() = ToProto(time);
+  stage->first_measurement = static_cast<int>(trial->measurements.size());
+  stage->measurement_count = e.measurements_size();
+  stage->reused_from = e.reused_from();
   trial->measurements.insert(trial->measurements.end(),
                              e.measurements().begin(), e.measurements().end());
   trial->evaluation = problem_.Evaluate(trial->Values());

@@ -48,6 +48,11 @@ struct StageRecord {
   int64_t queued_token = 0;
   v1::HopTimes times;
   std::string last_error;
+  // Its values among the trial's measurements, once it is FINISHED.
+  int first_measurement = 0;
+  int measurement_count = 0;
+  // The trial that the values were taken from; empty if from none.
+  std::string reused_from;
 };
 
 struct TrialRecord {

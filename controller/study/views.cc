@@ -93,6 +93,7 @@ v1::Trial StudyEngine::TrialView(const Run& run,
     }
     *stage->mutable_times() = record.times;
     stage->set_last_error(record.last_error);
+    stage->set_reused_from(record.reused_from);
     const auto live = run.live.find({trial.number, static_cast<int>(i)});
     if (live != run.live.end() && live->second.epoch.epoch() > 0) {
       *view.mutable_last_epoch() = live->second.epoch;

@@ -59,6 +59,19 @@ TEST(FrontTable, ListsObjectivesThenConstraintsThenTheRest) {
   EXPECT_EQ(json[1]["measurements"][1]["flags"][0], "NOISY: load 3.1");
 }
 
+TEST(TrialActivity, NamesTheTrialsThatValuesWereTakenFrom) {
+  v1::Trial trial;
+  trial.set_state(v1::Trial::COMPLETED);
+  EXPECT_EQ(TrialActivity(trial), "");
+  trial.add_stages();
+  trial.add_stages()->set_reused_from("studies/a/trials/3");
+  trial.add_stages()->set_reused_from("studies/a/trials/3");
+  EXPECT_EQ(TrialActivity(trial), "values of studies/a/trials/3");
+  trial.mutable_stages(2)->set_reused_from("studies/b/trials/9");
+  EXPECT_EQ(TrialActivity(trial),
+            "values of studies/a/trials/3, studies/b/trials/9");
+}
+
 TEST(TrialTable, ShowsReasonsAndMarksValuesOfLimitedTrust) {
   const ReportInput input = SampleResults();
   const std::string text =

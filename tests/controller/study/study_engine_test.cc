@@ -722,6 +722,122 @@ TEST(StudyEngine, EndsWhenTheSpaceHasNothingNew) {
   EXPECT_EQ(study.progress().completed_count(), 8);
 }
 
+// ---- Repeats ----
+
+TEST(StudyEngine, AnswersRepeatsOfADigestFromEarlierTrials) {
+  EngineHarness h;
+  Session worker = h.Connect(WorkerHello("w1", "h"));
+  Session agent = h.Connect(AgentHello("a1", "h"));
+  v1::StudySpec spec = ToySpec(24);
+  spec.mutable_strategy()->mutable_random();
+  h.Create("first", spec);
+  h.Work({&worker, &agent});
+  // The same search on the same settings needs nobody.
+  h.Create("again", spec);
+  while (h.engine->Tick()) {
+  }
+  EXPECT_EQ(h.Study("again").state(), v1::Study::COMPLETED);
+  EXPECT_EQ(h.CountEvents("again", v1::JournalEvent::kTaskLeased), 0);
+  EXPECT_EQ(h.Search("again"), h.Search("first"));
+  for (int i = 1; i <= 24; ++i) {
+    const v1::Trial source = h.Trial("first", i);
+    const v1::Trial trial = h.Trial("again", i);
+    EXPECT_EQ(trial.on_front(), source.on_front());
+    EXPECT_EQ(trial.weights_digest(), source.weights_digest());
+    ASSERT_EQ(trial.measurements_size(), source.measurements_size());
+    for (int m = 0; m < trial.measurements_size(); ++m) {
+      EXPECT_EQ(trial.measurements(m).SerializeAsString(),
+                source.measurements(m).SerializeAsString());
+    }
+    EXPECT_EQ(trial.stages(0).reused_from(), "");  // Screened.
+    EXPECT_EQ(source.stages(1).reused_from(), "");
+    for (const int stage : {1, 2}) {
+      EXPECT_EQ(trial.stages(stage).reused_from(), source.name());
+      EXPECT_EQ(trial.stages(stage).attempt_count(), 0);
+    }
+  }
+  for (const v1::JournalEvent& event : h.Events("again")) {
+    if (event.has_stage_finished()) {
+      EXPECT_EQ(event.stage_finished().reused(),
+                event.stage_finished().stage() != v1::SCREEN);
+    }
+  }
+  // Also after a restart, and still from the trial that did the work.
+  const std::vector<std::string> search = h.Search("again");
+  h.Restart();
+  EXPECT_EQ(h.Search("again"), search);
+  h.Create("and-again", spec);
+  while (h.engine->Tick()) {
+  }
+  EXPECT_EQ(h.Search("and-again"), search);
+  EXPECT_EQ(h.Trial("and-again", 7).stages(2).reused_from(),
+            "studies/first/trials/7");
+}
+
+TEST(StudyEngine, WorksAgainWhereTheSettingsDiffer) {
+  EngineHarness h;
+  Session worker = h.Connect(WorkerHello("w1", "h"));
+  Session agent = h.Connect(AgentHello("a1", "h"));
+  h.Create("first", ToySpec(6));
+  h.Work({&worker, &agent});
+  v1::StudySpec longer = ToySpec(6);
+  longer.mutable_train()->set_epochs(99);
+  h.Create("longer", longer);
+  h.Work({&worker, &agent});
+  v1::StudySpec threads = ToySpec(6);
+  threads.mutable_measure()->set_threads(2);
+  h.Create("threads", threads);
+  h.Work({&worker, &agent});
+  for (int i = 1; i <= 6; ++i) {
+    EXPECT_EQ(h.Trial("longer", i).stages(1).reused_from(),
+              h.Trial("first", i).name());
+    EXPECT_EQ(h.Trial("longer", i).stages(2).reused_from(), "");
+    EXPECT_EQ(h.Trial("threads", i).stages(1).reused_from(), "");
+    EXPECT_EQ(h.Trial("threads", i).stages(2).reused_from(),
+              h.Trial("first", i).name());
+  }
+}
+
+TEST(StudyEngine, MeasuresAgainWhatWasNotToBeTrusted) {
+  EngineHarness h;
+  Session worker = h.Connect(WorkerHello("w1", "h"));
+  Session agent = h.Connect(AgentHello("a1", "h"));
+  h.Create("first", ToySpec(1));
+  v1::TaskResult noisy = h.Answer(h.Take(agent));
+  noisy.mutable_measurements(0)->add_flags("NOISY: load 3.1");
+  h.Reply(agent, noisy);
+  h.Work({&worker, &agent});
+  h.Create("again", ToySpec(1));
+  EXPECT_THAT(agent.stream->tasks, SizeIs(1));
+  h.Work({&worker, &agent});
+  EXPECT_EQ(h.Study("again").state(), v1::Study::COMPLETED);
+  EXPECT_EQ(h.Trial("again", 1).stages(2).reused_from(),
+            "studies/first/trials/1");
+  // The second measurement was clean.
+  h.Create("third", ToySpec(1));
+  EXPECT_EQ(h.Trial("third", 1).stages(1).reused_from(),
+            "studies/again/trials/1");
+}
+
+TEST(StudyEngine, AConstraintStopsAReusedValueAsWell) {
+  EngineHarness h;
+  Session worker = h.Connect(WorkerHello("w1", "h"));
+  Session agent = h.Connect(AgentHello("a1", "h"));
+  h.Create("first", ToySpec(12));
+  h.Work({&worker, &agent});
+  v1::StudySpec spec = ToySpec(12);
+  auto* constraint = spec.add_constraints();
+  constraint->set_metric("latency_ms");
+  constraint->set_device("x86_64");
+  constraint->set_at_most(1e-3);
+  h.Create("strict", spec);
+  h.Work({&worker, &agent});
+  const v1::Trial trial = h.Trial("strict", 1);
+  EXPECT_EQ(trial.stages(1).reused_from(), "studies/first/trials/1");
+  EXPECT_EQ(trial.state(), v1::Trial::INFEASIBLE);
+  EXPECT_EQ(trial.stages(2).state(), v1::TrialStage::SKIPPED);
+}
+
 // ---- Ask and tell ----
 
 v1::StudySpec ExternalSpec(int trials) {

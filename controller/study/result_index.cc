@@ -1,0 +1,38 @@
+#include "controller/study/result_index.h"
+
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "common/digest.h"
+
+namespace hwnas::controller {
+
+std::string ReuseScope(const StageKey& stage, const v1::StudySpec& spec) {
+  switch (stage.kind) {
+    case v1::TRAIN:
+      return Sha256Hex(
+          absl::StrCat("train ", spec.train().SerializeAsString()));
+    case v1::MEASURE:
+      return Sha256Hex(absl::StrCat("measure ", stage.device_class, " ",
+                                    spec.measure().SerializeAsString()));
+    default:
+      return "";
+  }
+}
+
+void ResultIndex::Add(const std::string& scope, const std::string& digest,
+                      Place place) {
+  const auto key = [](const Place& p) {
+    return std::tie(p.recorded, p.study_id, p.trial);
+  };
+  const auto [it, added] = places_.try_emplace({scope, digest}, place);
+  if (!added && key(place) < key(it->second)) it->second = std::move(place);
+}
+
+const ResultIndex::Place* ResultIndex::Find(const std::string& scope,
+                                            const std::string& digest) const {
+  const auto it = places_.find({scope, digest});
+  return it == places_.end() ? nullptr : &it->second;
+}
+
+}  // namespace hwnas::controller
