@@ -12,6 +12,9 @@ inline constexpr int kMaxMessageBytes = 66 << 20;
 inline constexpr size_t kMaxOnnxBytes = size_t{64} << 20;
 // Largest stored artifact (trained weights).
 inline constexpr int64_t kMaxArtifactBytes = int64_t{1} << 30;
+// Largest artifact that is uploaded: the controller holds it in memory until it
+// is complete.
+inline constexpr size_t kMaxUploadBytes = size_t{256} << 20;
 // Data in one chunk of a streamed file.
 inline constexpr size_t kChunkBytes = size_t{1} << 20;
 // Nodes of a received ModelGraph.

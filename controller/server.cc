@@ -136,8 +136,8 @@ class ServerImpl final : public Server {
     trial_service_ =
         std::make_unique<TrialServiceImpl>(engine_.get(), metrics_.get());
     fleet_service_ = std::make_unique<FleetServiceImpl>(
-        engine_.get(), artifacts_.get(), Clock::Real(), metrics_.get(),
-        logger_);
+        FleetServiceOptions(), engine_.get(), artifacts_.get(), Clock::Real(),
+        metrics_.get(), logger_);
     device_service_ =
         std::make_unique<DeviceServiceImpl>(engine_.get(), metrics_.get());
     grpc::EnableDefaultHealthCheckService(true);

@@ -837,10 +837,10 @@ void FleetClient::Impl::FinishJob(const std::shared_ptr<Job>& job,
 
 absl::StatusOr<std::string> FleetClient::Impl::Upload(Job& job,
                                                       absl::string_view data) {
-  if (data.size() > static_cast<size_t>(kMaxArtifactBytes)) {
+  if (data.size() > kMaxUploadBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("the artifact has ", data.size(), " bytes: at most ",
-                     kMaxArtifactBytes, " can be stored"));
+                     kMaxUploadBytes, " can be uploaded"));
   }
   const std::string digest = Sha256Hex(data);
   Backoff backoff(options_.min_backoff, options_.max_backoff);

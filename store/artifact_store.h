@@ -9,8 +9,14 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace hwnas {
+
+struct StoredArtifact {
+  std::string digest;
+  absl::Time put_time;  // When it was put last.
+};
 
 // Thread-safe.
 class ArtifactStore {
@@ -24,7 +30,8 @@ class ArtifactStore {
   virtual absl::StatusOr<std::string> Get(absl::string_view digest) = 0;
   // OK also if it is not there.
   virtual absl::Status Delete(absl::string_view digest) = 0;
-  virtual absl::StatusOr<std::vector<std::string>> List() = 0;
+  // By digest.
+  virtual absl::StatusOr<std::vector<StoredArtifact>> List() = 0;
 };
 
 // A folder, two levels deep: ab/abcdef...

@@ -70,6 +70,7 @@ class FolderArtifactStore final : public ArtifactStore {
     if (present.ok() && *present == data) {
       // Whoever put it may have crashed before its name was durable.
       HWNAS_RETURN_IF_ERROR(SyncFolder(parent));
+      utimensat(AT_FDCWD, path.c_str(), nullptr, 0);  // It was put now.
       return digest;
     }
     // Absent, or damaged and now repaired.
@@ -111,14 +112,21 @@ class FolderArtifactStore final : public ArtifactStore {
     return absl::ErrnoToStatus(errno, absl::StrCat("delete ", path));
   }
 
-  absl::StatusOr<std::vector<std::string>> List() override {
-    std::vector<std::string> digests;
+  absl::StatusOr<std::vector<StoredArtifact>> List() override {
+    std::vector<StoredArtifact> artifacts;
     HWNAS_RETURN_IF_ERROR(ForEachFile([&](const fs::path& path) {
       const std::string name = path.filename();
-      if (IsSha256Hex(name) && PathOf(name) == path) digests.push_back(name);
+      struct stat info;
+      if (IsSha256Hex(name) && PathOf(name) == path &&
+          stat(path.c_str(), &info) == 0) {
+        artifacts.push_back({name, absl::TimeFromTimespec(info.st_mtim)});
+      }
     }));
-    std::sort(digests.begin(), digests.end());
-    return digests;
+    std::sort(artifacts.begin(), artifacts.end(),
+              [](const StoredArtifact& a, const StoredArtifact& b) {
+                return a.digest < b.digest;
+              });
+    return artifacts;
   }
 
   // What a crash in the middle of Put left behind.

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/digest.h"
 #include "common/limits.h"
@@ -18,9 +19,6 @@ using Reactor =
 
 // A peer that does not read what it is sent is cut off beyond this.
 constexpr size_t kMaxOutbound = 4096;
-constexpr absl::Duration kHelloTimeout = absl::Seconds(10);
-// Uploads are held in memory until they are complete.
-constexpr size_t kMaxUploadBytes = size_t{256} << 20;
 
 }  // namespace
 
@@ -76,11 +74,11 @@ class SessionStream final : public ExecutorStream {
     MutexLock lock(&mutex_);
     welcomed_ = true;
   }
-  void CloseIfSilent(absl::Time now) {
+  void CloseIfSilent(absl::Time now, absl::Duration timeout) {
     MutexLock lock(&mutex_);
-    if (!welcomed_ && now - opened_ > kHelloTimeout) {
-      CloseLocked(absl::DeadlineExceededError(absl::StrCat(
-          "no Hello within ", absl::FormatDuration(kHelloTimeout))));
+    if (!welcomed_ && now - opened_ > timeout) {
+      CloseLocked(absl::DeadlineExceededError(
+          absl::StrCat("no Hello within ", absl::FormatDuration(timeout))));
     }
   }
 
@@ -212,11 +210,13 @@ class SessionReactor final : public Reactor {
 
 }  // namespace
 
-FleetServiceImpl::FleetServiceImpl(StudyEngine* engine,
+FleetServiceImpl::FleetServiceImpl(const FleetServiceOptions& options,
+                                   StudyEngine* engine,
                                    ArtifactStore* artifacts, const Clock* clock,
                                    ControllerMetrics* metrics,
                                    std::shared_ptr<Logger> logger)
-    : engine_(engine),
+    : options_(options),
+      engine_(engine),
       artifacts_(artifacts),
       clock_(clock),
       metrics_(metrics),
@@ -229,7 +229,7 @@ void FleetServiceImpl::Tick() {
   MutexLock lock(&mutex_);
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     if (const auto stream = it->lock()) {
-      stream->CloseIfSilent(now);
+      stream->CloseIfSilent(now, options_.hello_timeout);
       ++it;
     } else {
       it = sessions_.erase(it);
@@ -261,14 +261,23 @@ grpc::Status FleetServiceImpl::UploadArtifact(
     grpc::ServerContext* context, grpc::ServerReader<v1::ArtifactChunk>* reader,
     v1::Artifact* response) {
   std::string data;
+  absl::Cleanup free_memory = [&] { upload_memory_bytes_ -= data.size(); };
   v1::ArtifactChunk chunk;
   while (reader->Read(&chunk)) {
     if (data.size() + chunk.data().size() > kMaxUploadBytes) {
-      return Reply(metrics_, absl::ResourceExhaustedError(
+      return Reply(metrics_, absl::InvalidArgumentError(
                                  absl::StrCat("the artifact is larger than ",
                                               kMaxUploadBytes, " bytes")));
     }
+    const size_t all = upload_memory_bytes_ += chunk.data().size();
     data += chunk.data();
+    if (all > options_.max_upload_memory_bytes) {
+      return Reply(metrics_,
+                   absl::ResourceExhaustedError(absl::StrCat(
+                       "other uploads take all of the ",
+                       options_.max_upload_memory_bytes,
+                       " bytes of memory for uploads: try again later")));
+    }
   }
   if (context->IsCancelled()) {
     return grpc::Status(grpc::StatusCode::CANCELLED, "the sender left");

@@ -1,6 +1,8 @@
 // FleetService over the engine: one reactor for each worker or agent.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <list>
 #include <memory>
 
@@ -18,15 +20,22 @@ namespace hwnas::controller {
 
 class SessionStream;
 
+struct FleetServiceOptions {
+  // How long a stream may take to say Hello.
+  absl::Duration hello_timeout = absl::Seconds(10);
+  // Bytes of all uploads that are not complete yet; they are held in memory.
+  size_t max_upload_memory_bytes = size_t{512} << 20;
+};
+
 // Thread-safe. Everything passed in must outlive it. Sessions are reactors that
 // never block: what they hear goes to the engine through a queue.
 class FleetServiceImpl final
     : public v1::FleetService::WithCallbackMethod_Session<
           v1::FleetService::Service> {
  public:
-  FleetServiceImpl(StudyEngine* engine, ArtifactStore* artifacts,
-                   const Clock* clock, ControllerMetrics* metrics,
-                   std::shared_ptr<Logger> logger);
+  FleetServiceImpl(const FleetServiceOptions& options, StudyEngine* engine,
+                   ArtifactStore* artifacts, const Clock* clock,
+                   ControllerMetrics* metrics, std::shared_ptr<Logger> logger);
   ~FleetServiceImpl() override;
 
   // Closes streams that have not said Hello in time. Call now and then.
@@ -47,12 +56,15 @@ class FleetServiceImpl final
                              v1::ListExecutorsResponse* response) override;
 
  private:
+  const FleetServiceOptions options_;
   StudyEngine* const engine_;
   ArtifactStore* const artifacts_;
   const Clock* const clock_;
   ControllerMetrics* const metrics_;
   const std::shared_ptr<Logger> logger_;
 
+  // Held by uploads.
+  std::atomic<size_t> upload_memory_bytes_{0};
   Mutex mutex_;
   std::list<std::weak_ptr<SessionStream>> sessions_ ABSL_GUARDED_BY(mutex_);
   // Last: ends first, while the rest still stands.

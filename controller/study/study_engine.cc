@@ -136,10 +136,12 @@ absl::StatusOr<std::unique_ptr<StudyEngine>> StudyEngine::Create(
 }
 
 absl::Status StudyEngine::Recover() {
-  HWNAS_ASSIGN_OR_RETURN(const std::vector<std::string> artifacts,
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<StoredArtifact> artifacts,
                          deps_.artifacts->List());
-  artifacts_.insert(artifacts.begin(), artifacts.end());
-  unclaimed_ = artifacts_;
+  for (const StoredArtifact& artifact : artifacts) {
+    artifacts_.insert(artifact.digest);
+    unclaimed_[artifact.digest] = artifact.put_time;
+  }
   HWNAS_ASSIGN_OR_RETURN(const std::vector<std::string> ids,
                          deps_.journals->ListStudies());
   for (const std::string& id : ids) {
@@ -233,7 +235,7 @@ void StudyEngine::Reload(Run& run) {
   for (const auto& [trial, digest] : run.weights) {
     if (--weights_uses_[digest] == 0) {
       weights_uses_.erase(digest);
-      unclaimed_.insert(digest);
+      unclaimed_[digest] = deps_.clock->Now();
     }
   }
   run.weights.clear();
@@ -401,12 +403,33 @@ void StudyEngine::DropWeights(Run& run) {
     it = run.weights.erase(it);
     if (--weights_uses_[digest] > 0) continue;
     weights_uses_.erase(digest);
-    if (absl::Status status = deps_.artifacts->Delete(digest); !status.ok()) {
-      deps_.logger->warn("event=artifact_not_deleted digest={} error=\"{}\"",
-                         digest, status.ToString());
-    } else {
-      artifacts_.erase(digest);
+    DeleteArtifact(digest);
+  }
+}
+
+void StudyEngine::DropUnclaimed() {
+  // What a corrupt journal names is not known.
+  for (const auto& [id, run] : studies_) {
+    if (!run->broken.ok()) return;
+  }
+  const absl::Time before =
+      deps_.clock->Now() - options_.unclaimed_artifact_lifetime;
+  for (auto it = unclaimed_.begin(); it != unclaimed_.end();) {
+    if (it->second >= before) {
+      ++it;
+      continue;
     }
+    DeleteArtifact(it->first);
+    it = unclaimed_.erase(it);
+  }
+}
+
+void StudyEngine::DeleteArtifact(const std::string& digest) {
+  if (absl::Status status = deps_.artifacts->Delete(digest); !status.ok()) {
+    deps_.logger->warn("event=artifact_not_deleted digest={} error=\"{}\"",
+                       digest, status.ToString());
+  } else {
+    artifacts_.erase(digest);
   }
 }
 
@@ -419,6 +442,7 @@ void StudyEngine::Notify(Run& run, int64_t trial, const std::string& message) {
 bool StudyEngine::Tick() {
   MutexLock lock(&mutex_);
   RetryResults();
+  DropUnclaimed();
   std::set<std::string> in_use;
   for (const auto& [name, busy] : BusySlots()) in_use.insert(name);
   fleet_.Forget(deps_.clock->Now(), in_use);
@@ -1730,7 +1754,7 @@ void StudyEngine::OnDrain(const std::string& session_id) {
 void StudyEngine::OnArtifact(const std::string& digest) {
   MutexLock lock(&mutex_);
   artifacts_.insert(digest);
-  if (!weights_uses_.count(digest)) unclaimed_.insert(digest);
+  if (!weights_uses_.count(digest)) unclaimed_[digest] = deps_.clock->Now();
 }
 
 }  // namespace hwnas::controller

@@ -56,6 +56,9 @@ struct EngineOptions {
   QuarantineOptions quarantine;
   // Bytes of ONNX files that may wait for a profile at once.
   size_t max_profile_bytes = size_t{256} << 20;
+  // How long an artifact that no result names is kept: a worker may be away
+  // between its upload and its result.
+  absl::Duration unclaimed_artifact_lifetime = absl::Hours(24);
 };
 
 // Follows one study. Thread-safe; no method blocks or calls the engine.
@@ -247,6 +250,10 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ShowObservations(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropWeights(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Deletes artifacts that no result has named for too long.
+  void DropUnclaimed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DeleteArtifact(const std::string& digest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Notify(Run& run, int64_t trial, const std::string& message)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -369,9 +376,10 @@ class StudyEngine {
   std::deque<PendingResult> pending_results_ ABSL_GUARDED_BY(mutex_);
   // The store took the last append.
   bool store_ok_ ABSL_GUARDED_BY(mutex_) = true;
-  // Stored artifacts, and of them those that no trial names yet.
+  // Stored artifacts, and of them those that no trial names, with the time when
+  // they were put or given up.
   std::set<std::string> artifacts_ ABSL_GUARDED_BY(mutex_);
-  std::set<std::string> unclaimed_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, absl::Time> unclaimed_ ABSL_GUARDED_BY(mutex_);
   // How many trials keep the artifact.
   std::map<std::string, int> weights_uses_ ABSL_GUARDED_BY(mutex_);
 };

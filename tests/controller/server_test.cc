@@ -456,18 +456,19 @@ TEST_F(ServerTest, AnswersBadNamesAndNumbersWithAnExplanation) {
             StatusCode::NOT_FOUND);
 }
 
-TEST_F(ServerTest, SaysThatItIsHealthy) {
-  Start();
-  grpc::GenericStub stub(channel_);
+// One request and one response in bytes.
+std::string Call(const std::shared_ptr<grpc::Channel>& channel,
+                 const std::string& method, const std::string& message) {
+  grpc::GenericStub stub(channel);
   grpc::ClientContext context;
-  const grpc::Slice empty;
-  grpc::ByteBuffer request(&empty, 1), response;
+  const grpc::Slice slice(message);
+  grpc::ByteBuffer request(&slice, 1), response;
   Mutex mutex;
   CondVar changed;
   bool done = false;
   grpc::Status status;
-  stub.UnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &request,
-                 &response, [&](grpc::Status s) {
+  stub.UnaryCall(&context, method, {}, &request, &response,
+                 [&](grpc::Status s) {
                    MutexLock lock(&mutex);
                    status = std::move(s);
                    done = true;
@@ -475,14 +476,40 @@ TEST_F(ServerTest, SaysThatItIsHealthy) {
                  });
   MutexLock lock(&mutex);
   while (!done) changed.Wait(&mutex);
-  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_TRUE(status.ok()) << status.error_message();
   std::vector<grpc::Slice> slices;
-  ASSERT_TRUE(response.Dump(&slices).ok());
+  if (!status.ok() || !response.Dump(&slices).ok()) return "";
   std::string bytes;
   for (const auto& slice : slices) {
     bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   }
-  EXPECT_EQ(bytes, std::string("\x08\x01"));  // status: SERVING.
+  return bytes;
+}
+
+TEST_F(ServerTest, SaysThatItIsHealthy) {
+  Start();
+  EXPECT_EQ(Call(channel_, "/grpc.health.v1.Health/Check", ""),
+            std::string("\x08\x01"));  // status: SERVING.
+}
+
+TEST_F(ServerTest, DescribesItsServicesByReflection) {
+  Start();
+  const std::string method =
+      "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
+  // list_services, field 7.
+  const std::string services = Call(channel_, method, std::string("\x3a\0", 2));
+  for (const char* service : {"hwnas.v1.StudyService", "hwnas.v1.TrialService",
+                              "hwnas.v1.FleetService", "hwnas.v1.DeviceService",
+                              "grpc.health.v1.Health"}) {
+    EXPECT_THAT(services, HasSubstr(service));
+  }
+  // file_containing_symbol, field 4.
+  const std::string symbol = "hwnas.v1.StudyService";
+  const std::string file =
+      Call(channel_, method,
+           "\x22" + std::string(1, static_cast<char>(symbol.size())) + symbol);
+  EXPECT_THAT(file, HasSubstr("hwnas/v1/study_service.proto"));
+  EXPECT_THAT(file, HasSubstr("WatchStudy"));
 }
 
 TEST_F(ServerTest, WritesItsPortsWhenItServes) {

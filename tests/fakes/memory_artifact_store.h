@@ -3,22 +3,26 @@
 
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/clock.h"
 #include "common/digest.h"
 #include "common/mutex.h"
 #include "store/artifact_store.h"
 
 namespace hwnas {
 
-// Thread-safe.
+// Thread-safe. `clock` must outlive it.
 class MemoryArtifactStore final : public ArtifactStore {
  public:
+  explicit MemoryArtifactStore(const Clock* clock) : clock_(clock) {}
+
   absl::StatusOr<std::string> Put(absl::string_view data) override {
     MutexLock lock(&mutex_);
     const std::string digest = Sha256Hex(data);
-    files_[digest] = std::string(data);
+    files_[digest] = {std::string(data), clock_->Now()};
     return digest;
   }
   absl::StatusOr<std::string> Get(absl::string_view digest) override {
@@ -27,23 +31,28 @@ class MemoryArtifactStore final : public ArtifactStore {
     if (it == files_.end()) {
       return absl::NotFoundError(absl::StrCat("artifact ", digest));
     }
-    return it->second;
+    return it->second.first;
   }
   absl::Status Delete(absl::string_view digest) override {
     MutexLock lock(&mutex_);
     files_.erase(std::string(digest));
     return absl::OkStatus();
   }
-  absl::StatusOr<std::vector<std::string>> List() override {
+  absl::StatusOr<std::vector<StoredArtifact>> List() override {
     MutexLock lock(&mutex_);
-    std::vector<std::string> digests;
-    for (const auto& [digest, data] : files_) digests.push_back(digest);
-    return digests;
+    std::vector<StoredArtifact> artifacts;
+    for (const auto& [digest, file] : files_) {
+      artifacts.push_back({digest, file.second});
+    }
+    return artifacts;
   }
 
  private:
+  const Clock* const clock_;
   Mutex mutex_;
-  std::map<std::string, std::string> files_ ABSL_GUARDED_BY(mutex_);
+  // By digest: data, and when it was put.
+  std::map<std::string, std::pair<std::string, absl::Time>> files_
+      ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace hwnas

@@ -1,10 +1,12 @@
 #include "store/artifact_store.h"
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/digest.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -37,6 +39,15 @@ class FolderArtifactStoreTest : public ::testing::Test {
     return absl::StrCat(folder_, "/", digest.substr(0, 2), "/", digest);
   }
 
+  std::vector<std::string> Digests() {
+    std::vector<std::string> digests;
+    const std::vector<StoredArtifact> list = *store_->List();
+    for (const StoredArtifact& artifact : list) {
+      digests.push_back(artifact.digest);
+    }
+    return digests;
+  }
+
   const std::string folder_;
   std::unique_ptr<ArtifactStore> store_;
 };
@@ -55,7 +66,18 @@ TEST_F(FolderArtifactStoreTest, TakesAnEmptyArtifactAndRepeats) {
   const std::string digest = *store_->Put("");
   EXPECT_EQ(*store_->Get(digest), "");
   EXPECT_EQ(*store_->Put(""), digest);
-  EXPECT_THAT(*store_->List(), ElementsAre(digest));
+  EXPECT_THAT(Digests(), ElementsAre(digest));
+}
+
+TEST_F(FolderArtifactStoreTest, KnowsWhenAnArtifactWasPutLast) {
+  const std::string digest = *store_->Put("x");
+  const auto long_ago =
+      fs::last_write_time(PathOf(digest)) - std::chrono::hours(48);
+  fs::last_write_time(PathOf(digest), long_ago);
+  Open();
+  EXPECT_LT((*store_->List())[0].put_time, absl::Now() - absl::Hours(47));
+  ASSERT_TRUE(store_->Put("x").ok());
+  EXPECT_GT((*store_->List())[0].put_time, absl::Now() - absl::Hours(1));
 }
 
 TEST_F(FolderArtifactStoreTest, RefusesWhatIsTooLarge) {
@@ -96,7 +118,7 @@ TEST_F(FolderArtifactStoreTest, DeletesAlsoWhatIsGone) {
   EXPECT_TRUE(store_->Delete(digest).ok());
   EXPECT_TRUE(store_->Delete(digest).ok());
   EXPECT_EQ(store_->Get(digest).status().code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(*store_->List(), IsEmpty());
+  EXPECT_THAT(Digests(), IsEmpty());
 }
 
 TEST_F(FolderArtifactStoreTest, IgnoresStrayFilesAndClearsTemporaries) {
@@ -109,7 +131,7 @@ TEST_F(FolderArtifactStoreTest, IgnoresStrayFilesAndClearsTemporaries) {
   std::ofstream(folder_ + "/zz/" + digest) << "x";
   Open();
   EXPECT_FALSE(fs::exists(temporary));
-  EXPECT_THAT(*store_->List(), ElementsAre(digest));
+  EXPECT_THAT(Digests(), ElementsAre(digest));
 }
 
 TEST_F(FolderArtifactStoreTest, TakesTheSameArtifactFromManyThreads) {

@@ -231,6 +231,15 @@ class EngineHarness {
                     .ok());
     return events;
   }
+  // Digests of what is stored.
+  std::vector<std::string> Artifacts() {
+    std::vector<std::string> digests;
+    const std::vector<StoredArtifact> list = *artifacts.List();
+    for (const StoredArtifact& artifact : list) {
+      digests.push_back(artifact.digest);
+    }
+    return digests;
+  }
   int CountEvents(const std::string& study_id,
                   v1::JournalEvent::EventCase kind) {
     int count = 0;
@@ -261,7 +270,7 @@ class EngineHarness {
 
   SimulatedClock clock;
   std::shared_ptr<FaultyJournalStore> journals;
-  MemoryArtifactStore artifacts;
+  MemoryArtifactStore artifacts{&clock};
   std::unique_ptr<StudyEngine> engine;
 
  private:

@@ -18,6 +18,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 using Session = EngineHarness::Session;
 
 TEST(StudyEngine, RunsASearchToItsEnd) {
@@ -633,14 +634,49 @@ TEST(StudyEngine, KeepsTheWeightsOfTheFrontOnly) {
     if (trial.on_front()) kept.push_back(trial.weights_digest());
   }
   std::sort(kept.begin(), kept.end());
-  EXPECT_EQ(*h.artifacts.List(), kept);
+  EXPECT_EQ(h.Artifacts(), kept);
   // Also when the controller died before it could delete them.
   const std::string leftover =
       *h.artifacts.Put("weights of studies/s/trials/1");
   h.Restart();
-  EXPECT_EQ(*h.artifacts.List() == kept,
+  EXPECT_EQ(h.Artifacts() == kept,
             std::find(kept.begin(), kept.end(), leftover) == kept.end() ||
                 h.Trial("s", 1).on_front());
+}
+
+TEST(StudyEngine, DeletesArtifactsThatNoResultNames) {
+  EngineHarness h;
+  const auto upload = [&](const std::string& data) {
+    const std::string digest = *h.artifacts.Put(data);
+    h.engine->OnArtifact(digest);
+    return digest;
+  };
+  Session worker = h.Connect(WorkerHello("w1", "h"));
+  Session agent = h.Connect(AgentHello("a1", "h"));
+  h.Create("s", ToySpec(1));
+  h.Work({&worker, &agent});
+  const std::string named = h.Trial("s", 1).weights_digest();
+  const std::string early = upload("of a worker that died");
+  h.clock.Advance(absl::Hours(20));
+  h.engine->Tick();
+  const std::string late = upload("of a worker that is away");
+  // A restart knows how old they are.
+  h.Restart();
+  h.clock.Advance(absl::Hours(5));
+  h.engine->Tick();
+  EXPECT_THAT(h.Artifacts(), UnorderedElementsAre(named, late));
+  h.clock.Advance(absl::Hours(20));
+  h.engine->Tick();
+  EXPECT_THAT(h.Artifacts(), ElementsAre(named));
+  // Nothing is deleted while it is not known what a journal names.
+  std::vector<v1::JournalEvent> events(1);
+  events[0].mutable_trial_ended()->set_trial(7);
+  ASSERT_TRUE(h.journals->Append("bad", 0, absl::MakeSpan(events)).ok());
+  const std::string unknown = upload("of the corrupt journal?");
+  h.Restart();
+  h.clock.Advance(absl::Hours(100));
+  h.engine->Tick();
+  EXPECT_THAT(h.Artifacts(), UnorderedElementsAre(named, unknown));
 }
 
 TEST(StudyEngine, ACorruptJournalStopsOnlyItsStudy) {

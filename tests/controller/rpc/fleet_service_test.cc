@@ -1,0 +1,126 @@
+// The fleet's service alone, in process, with a clock that the test moves.
+#include "controller/rpc/fleet_service.h"
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "gmock/gmock.h"
+#include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
+#include "prometheus/registry.h"
+#include "tests/controller/study/engine_harness.h"
+
+namespace hwnas::controller {
+namespace {
+
+using ::testing::HasSubstr;
+
+class FleetServiceTest : public ::testing::Test {
+ protected:
+  FleetServiceTest()
+      : metrics_(std::make_shared<prometheus::Registry>()),
+        service_({.hello_timeout = absl::Seconds(10),
+                  .max_upload_memory_bytes = 1000},
+                 harness_.engine.get(), &harness_.artifacts, &harness_.clock,
+                 &metrics_, NullLogger()) {
+    grpc::ServerBuilder builder;
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    stub_ = v1::FleetService::NewStub(server_->InProcessChannel({}));
+  }
+  ~FleetServiceTest() override {
+    service_.CloseAll();
+    server_->Shutdown();
+    server_->Wait();
+  }
+
+  static v1::SessionRequest HelloOf(const std::string& id) {
+    v1::SessionRequest request;
+    *request.mutable_hello() = WorkerHello(id, "h");
+    return request;
+  }
+  grpc::Status Upload(const std::string& data) {
+    grpc::ClientContext context;
+    v1::Artifact artifact;
+    const auto writer = stub_->UploadArtifact(&context, &artifact);
+    v1::ArtifactChunk chunk;
+    chunk.set_data(data);
+    writer->Write(chunk);
+    writer->WritesDone();
+    return writer->Finish();
+  }
+
+  EngineHarness harness_;
+  ControllerMetrics metrics_;
+  FleetServiceImpl service_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<v1::FleetService::Stub> stub_;
+};
+
+TEST_F(FleetServiceTest, ClosesAStreamThatDoesNotSayHello) {
+  v1::SessionResponse response;
+  grpc::ClientContext polite_context, slow_context, silent_context;
+  const auto polite = stub_->Session(&polite_context);
+  ASSERT_TRUE(polite->Write(HelloOf("polite")));
+  ASSERT_TRUE(polite->Read(&response));
+  const auto slow = stub_->Session(&slow_context);
+  harness_.clock.Advance(absl::Seconds(9));
+  service_.Tick();
+  ASSERT_TRUE(slow->Write(HelloOf("slow")));
+  ASSERT_TRUE(slow->Read(&response));
+  EXPECT_TRUE(response.has_welcome());
+
+  const auto silent = stub_->Session(&silent_context);
+  std::atomic<bool> ended{false};
+  grpc::Status status;
+  std::thread reader([&] {
+    v1::SessionResponse nothing;
+    EXPECT_FALSE(silent->Read(&nothing));
+    status = silent->Finish();
+    ended = true;
+  });
+  // The server may take a while to see the stream.
+  while (!ended) {
+    harness_.clock.Advance(absl::Seconds(11));
+    service_.Tick();
+    std::this_thread::yield();
+  }
+  reader.join();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_THAT(status.error_message(), HasSubstr("no Hello within 10s"));
+
+  const auto executors = harness_.engine->ListExecutors({});
+  ASSERT_EQ(executors->executors_size(), 2);
+  for (const v1::Executor& executor : executors->executors()) {
+    EXPECT_EQ(executor.state(), v1::Executor::CONNECTED) << executor.name();
+  }
+}
+
+TEST_F(FleetServiceTest, BoundsTheMemoryOfUnfinishedUploads) {
+  EXPECT_EQ(Upload(std::string(1001, 'x')).error_code(),
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_TRUE(Upload(std::string(1000, 'x')).ok());
+  grpc::ClientContext context;
+  v1::Artifact artifact;
+  const auto unfinished = stub_->UploadArtifact(&context, &artifact);
+  v1::ArtifactChunk chunk;
+  chunk.set_data(std::string(600, 'a'));
+  ASSERT_TRUE(unfinished->Write(chunk));
+  // As soon as the server has read it, there is no room for another.
+  grpc::Status status;
+  do {
+    status = Upload(std::string(600, 'b'));
+  } while (status.ok());
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("try again"));
+  EXPECT_TRUE(Upload(std::string(400, 'b')).ok());
+  unfinished->WritesDone();
+  EXPECT_TRUE(unfinished->Finish().ok());
+  EXPECT_EQ(artifact.size_bytes(), 600);
+  EXPECT_TRUE(Upload(std::string(600, 'b')).ok());
+}
+
+}  // namespace
+}  // namespace hwnas::controller
