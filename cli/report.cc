@@ -64,14 +64,15 @@ svg circle.mark:hover { stroke: var(--ink); stroke-width: 2.5; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
 th, td { text-align: left; padding: 6px 12px; border-top: 1px solid var(--grid);
   vertical-align: top; }
-thead th { border-top: 0; color: var(--muted); font-weight: 600;
-  white-space: nowrap; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums;
-  white-space: nowrap; }
+thead th { border-top: 0; color: var(--muted); font-weight: 600; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n { white-space: nowrap; }
 td small { color: var(--muted); }
 tr.chosen td { background: color-mix(in srgb, var(--front) 9%, transparent); }
 code, pre { font: 12.5px/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
-td code { overflow-wrap: anywhere; }
+td code { overflow-wrap: anywhere; } td.arch { min-width: 240px; }
+details { margin: 8px 2px; color: var(--muted); font-size: 13px; }
+details ul { margin: 4px 0; padding-left: 20px; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
   padding: 12px 14px; overflow-x: auto; margin: 0; }
 #tip { position: fixed; pointer-events: none; background: var(--ink);
@@ -224,6 +225,11 @@ void Card(std::string* html, const std::string& value,
                   "</b><span>", EscapeXml(label), "</span></div>\n");
 }
 
+// "NOISY" of "NOISY: load 3.1".
+std::string FlagName(const std::string& flag) {
+  return flag.substr(0, flag.find(':'));
+}
+
 std::string MetricHtml(const v1::Trial& trial, const MetricColumn& column) {
   const v1::Measurement* m = FindMeasurement(trial, column);
   if (m == nullptr) return "<td class=\"n\">-</td>";
@@ -232,10 +238,36 @@ std::string MetricHtml(const v1::Trial& trial, const MetricColumn& column) {
     absl::StrAppend(&html, "<br/><small>", FormatNumber(m->ci_low()), " to ",
                     FormatNumber(m->ci_high()), "</small>");
   }
+  std::vector<std::string> flags;
   for (const std::string& flag : m->flags()) {
-    absl::StrAppend(&html, "<br/><small>", EscapeXml(flag), "</small>");
+    flags.push_back(FlagName(flag));
+  }
+  if (!flags.empty()) {
+    absl::StrAppend(&html, "<br/><small>",
+                    EscapeXml(absl::StrJoin(flags, ", ")), "</small>");
   }
   return absl::StrCat(html, "</td>");
+}
+
+// What limits trust in the front's values, in full: too long for the table.
+std::string RemarksHtml(const ReportInput& input,
+                        const std::vector<MetricColumn>& metrics) {
+  std::string items;
+  int count = 0;
+  for (const v1::Trial& trial : input.front.trials()) {
+    for (const MetricColumn& metric : metrics) {
+      const v1::Measurement* m = FindMeasurement(trial, metric);
+      if (m == nullptr || m->flags().empty()) continue;
+      ++count;
+      absl::StrAppend(&items, "<li>trial ", trial.number(), ", ",
+                      EscapeXml(metric.key()), ": ",
+                      EscapeXml(absl::StrJoin(m->flags(), "; ")), "</li>\n");
+    }
+  }
+  if (count == 0) return "";
+  return absl::StrCat("<details><summary>Remarks on ", count,
+                      count == 1 ? " value" : " values", "</summary>\n<ul>\n",
+                      items, "</ul></details>\n");
 }
 
 std::string FrontHtml(const ReportInput& input,
@@ -243,8 +275,15 @@ std::string FrontHtml(const ReportInput& input,
   std::string html =
       "<div class=\"scroll\"><table><thead><tr><th class=\"n\">trial</th>";
   for (const MetricColumn& metric : metrics) {
-    absl::StrAppend(&html, "<th class=\"n\">", EscapeXml(metric.title()),
-                    "</th>");
+    // The unit below, and a break where the device's name begins.
+    absl::StrAppend(&html, "<th class=\"n\">", EscapeXml(metric.metric));
+    if (!metric.device_class.empty()) {
+      absl::StrAppend(&html, "<wbr/>@", EscapeXml(metric.device_class));
+    }
+    if (!metric.unit.empty()) {
+      absl::StrAppend(&html, "<br/>[", EscapeXml(metric.unit), "]");
+    }
+    html += "</th>";
   }
   html += "<th>architecture</th></tr></thead>\n<tbody>\n";
   for (const v1::Trial& trial : input.front.trials()) {
@@ -255,11 +294,12 @@ std::string FrontHtml(const ReportInput& input,
     for (const MetricColumn& metric : metrics) {
       html += MetricHtml(trial, metric);
     }
-    absl::StrAppend(&html, "<td><code>", EscapeXml(trial.architecture().text()),
+    absl::StrAppend(&html, "<td class=\"arch\"><code>",
+                    EscapeXml(trial.architecture().text()),
                     "</code></td></tr>\n");
   }
-  html += "</tbody></table></div>\n";
-  return html;
+  return absl::StrCat(html, "</tbody></table></div>\n",
+                      RemarksHtml(input, metrics));
 }
 
 // Where the numbers come from and what limits trust in them.
@@ -285,7 +325,7 @@ std::string TrustHtml(const ReportInput& input,
       samples.push_back(static_cast<double>(m->sample_count()));
       if (m->has_spread()) spreads.push_back(m->spread());
       for (const std::string& flag : m->flags()) {
-        ++flags[flag.substr(0, flag.find(':'))];
+        ++flags[FlagName(flag)];
       }
     }
     auto median = [](std::vector<double>& values) {

@@ -89,6 +89,12 @@ TEST(Report, EscapesWhateverComesFromOutside) {
   EXPECT_THAT(html, HasSubstr("A &lt;fast&gt; processor"));
 }
 
+TEST(Report, SaysRemarksInFullBelowTheFront) {
+  const std::string html = RenderReport(SampleResults());
+  EXPECT_THAT(html, HasSubstr("<br/><small>NOISY</small>"));
+  EXPECT_THAT(html, HasSubstr("latency_ms@x86_64: NOISY: load 3.1</li>"));
+}
+
 TEST(Report, NeedsNothingFromElsewhere) {
   const std::string html = RenderReport(SampleResults());
   for (const char* outside :
