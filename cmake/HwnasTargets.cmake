@@ -47,9 +47,6 @@ function(hwnas_program name)
   install(TARGETS ${name} RUNTIME)
 endfunction()
 
-# Builds just the tests labelled quick.
-add_custom_target(quick_tests)
-
 # hwnas_test(nas_pareto_test SOURCES pareto_test.cc LIBS hwnas::nas LABELS quick)
 # LABELS: quick (in-process, seconds; also run under the sanitizers), torch,
 # process (starts the real programs).
@@ -63,9 +60,6 @@ function(hwnas_test name)
   add_test(NAME ${name} COMMAND ${name})
   if(NOT ARG_LABELS)
     set(ARG_LABELS quick)
-  endif()
-  if(ARG_LABELS STREQUAL "quick")
-    add_dependencies(quick_tests ${name})
   endif()
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
 endfunction()
