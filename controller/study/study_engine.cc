@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -184,6 +185,28 @@ absl::StatusOr<std::unique_ptr<StudyEngine::Run>> StudyEngine::Load(
   return run;
 }
 
+Evidence StudyEngine::AnalyticEvidence(const SearchSpace* space) const {
+  return [space, analytic = analytic_.get()](const Architecture& architecture) {
+    std::vector<MetricValue> values;
+    for (const MetricInfo& metric : KnownMetrics()) {
+      if (metric.source != MetricSource::kAnalytic) continue;
+      values.push_back({{std::string(metric.name), ""},
+                        std::numeric_limits<double>::quiet_NaN()});
+    }
+    const absl::StatusOr<ModelGraph> graph = space->Decode(architecture);
+    if (!graph.ok()) return values;
+    const absl::StatusOr<std::vector<Estimate>> estimates =
+        analytic->Predict(*graph);
+    if (!estimates.ok()) return values;
+    for (MetricValue& value : values) {
+      for (const Estimate& estimate : *estimates) {
+        if (estimate.key == value.key) value.value = estimate.value;
+      }
+    }
+    return values;
+  };
+}
+
 absl::Status StudyEngine::Equip(Run& run) {
   const StudyState& state = run.state;
   HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config,
@@ -196,8 +219,9 @@ absl::Status StudyEngine::Equip(Run& run) {
     HWNAS_ASSIGN_OR_RETURN(const StrategyConfig strategy,
                            FromProto(state.spec().strategy()));
     HWNAS_ASSIGN_OR_RETURN(
-        run.strategy, CreateStrategy(strategy, run.space.get(), state.problem(),
-                                     state.spec().seed()));
+        run.strategy,
+        CreateStrategy(strategy, run.space.get(), state.problem(),
+                       state.spec().seed(), AnalyticEvidence(run.space.get())));
     HWNAS_RETURN_IF_ERROR(ShowObservations(run));
   }
   const absl::Time now = deps_.clock->Now();

@@ -237,6 +237,8 @@ class StudyEngine {
   absl::Status Recover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::unique_ptr<Run>> Load(const std::string& study_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What screening finds out, known to strategies before they propose.
+  Evidence AnalyticEvidence(const SearchSpace* space) const;
   // Builds what the state implies but the journal does not hold.
   absl::Status Equip(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Reload(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

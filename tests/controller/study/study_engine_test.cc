@@ -98,6 +98,27 @@ TEST(StudyEngine, NeverMeasuresOrTrainsWhatScreeningRejects) {
   EXPECT_LT(rejected, 40);
 }
 
+TEST(StudyEngine, AutoSoonProposesNothingThatScreeningRejects) {
+  EngineHarness h;
+  Session worker = h.Connect(WorkerHello("w1", "h"));
+  Session agent = h.Connect(AgentHello("a1", "h"));
+  v1::StudySpec spec = ToySpec(24);
+  spec.mutable_strategy()->mutable_auto_();
+  auto* constraint = spec.add_constraints();
+  constraint->set_metric("params_m");
+  constraint->set_at_most(0.008);
+  h.Create("s", spec);
+  h.Work({&worker, &agent});
+  int rejected_first = 0;
+  for (int i = 1; i <= 24; ++i) {
+    const bool rejected = h.Trial("s", i).state() == v1::Trial::INFEASIBLE;
+    rejected_first += rejected && i <= 16;
+    // From the first model on, screening holds no surprise.
+    EXPECT_FALSE(rejected && i > 16) << i;
+  }
+  EXPECT_GT(rejected_first, 0);
+}
+
 TEST(StudyEngine, NeverTrainsWhatAMeasurementRejects) {
   EngineHarness h;
   Session worker = h.Connect(WorkerHello("w1", "h"));
