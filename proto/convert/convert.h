@@ -17,6 +17,7 @@
 #include "hwnas/v1/trial.pb.h"
 #include "nas/graph/model_graph.h"
 #include "nas/problem.h"
+#include "nas/replay.h"
 #include "nas/space/space_factory.h"
 #include "nas/strategy/strategy.h"
 
@@ -35,6 +36,8 @@ absl::StatusOr<Architecture> FromProto(const SearchSpace& space,
 absl::StatusOr<SpaceConfig> FromProto(const v1::SpaceSpec& proto);
 absl::StatusOr<StrategyConfig> FromProto(const v1::StrategySpec& proto);
 Problem ProblemFromProto(const v1::StudySpec& spec);
+// Does not check: ValidateStudySpec does.
+ReplayConfig FromProto(const v1::ReplaySpec& proto);
 
 google::protobuf::Timestamp ToProto(absl::Time time);
 absl::Time FromProto(const google::protobuf::Timestamp& proto);

@@ -115,6 +115,44 @@ void FillMeasure(v1::MeasureSpec* measure) {
   }
 }
 
+v1::ReplayMetric::Stage ToProto(ReplayStage stage) {
+  switch (stage) {
+    case ReplayStage::kScreen:
+      return v1::ReplayMetric::SCREEN;
+    case ReplayStage::kMeasure:
+      return v1::ReplayMetric::MEASURE;
+    case ReplayStage::kTrain:
+      return v1::ReplayMetric::TRAIN;
+  }
+  return v1::ReplayMetric::STAGE_UNSPECIFIED;
+}
+
+void FillReplayMetrics(
+    google::protobuf::RepeatedPtrField<v1::ReplayMetric>* metrics) {
+  for (v1::ReplayMetric& metric : *metrics) {
+    if (!metric.has_scale()) metric.set_scale(1);
+    if (metric.stage() == v1::ReplayMetric::STAGE_UNSPECIFIED) {
+      metric.set_stage(
+          ToProto(DefaultReplayStage({metric.metric(), metric.device()})));
+    }
+  }
+}
+
+void FillReplayCost(bool given, v1::ReplayCost* cost) {
+  if (!given) cost->set_seconds(1);
+  if (!cost->column().empty() && !cost->has_scale()) cost->set_scale(1);
+}
+
+void FillReplay(v1::ReplaySpec* replay) {
+  FillReplayMetrics(replay->mutable_metrics());
+  FillReplayCost(replay->has_cost(), replay->mutable_cost());
+  for (v1::ReplayFidelity& fidelity : *replay->mutable_fidelities()) {
+    FillReplayMetrics(fidelity.mutable_metrics());
+    FillReplayCost(fidelity.has_cost(), fidelity.mutable_cost());
+  }
+  if (replay->workers() == 0) replay->set_workers(ReplayConfig{}.workers);
+}
+
 }  // namespace
 
 v1::StudySpec WithDefaults(const v1::StudySpec& spec) {
@@ -130,7 +168,9 @@ v1::StudySpec WithDefaults(const v1::StudySpec& spec) {
   if (out.has_train()) {
     FillTrain(ImageHeight(out.space()), out.mutable_train());
   }
-  if (!out.has_external()) {
+  if (out.has_replay()) {
+    FillReplay(out.mutable_replay());
+  } else if (!out.has_external()) {
     FillMeasure(out.mutable_measure());
   } else if (!out.external().has_lease()) {
     *out.mutable_external()->mutable_lease() = ToProto(absl::Hours(1));

@@ -61,6 +61,20 @@ Problem ProblemFromProto(const v1::StudySpec& spec) {
 
 std::vector<StageKey> StagesOf(const v1::StudySpec& spec) {
   if (spec.has_external()) return {{v1::ASK, ""}};
+  if (spec.has_replay()) {
+    std::set<std::string> measured_on;
+    for (const ReplayMetric& metric : FromProto(spec.replay()).metrics) {
+      if (metric.stage == ReplayStage::kMeasure) {
+        measured_on.insert(metric.key.device_class);
+      }
+    }
+    std::vector<StageKey> stages = {{v1::SCREEN, ""}};
+    for (const std::string& device_class : measured_on) {
+      stages.push_back({v1::REPLAY, device_class});
+    }
+    stages.push_back({v1::REPLAY, ""});
+    return stages;
+  }
   bool train = false;
   std::set<std::string> device_classes;
   const auto add = [&](const MetricKey& key) {
