@@ -32,6 +32,9 @@ ABSL_FLAG(bool, insecure, false,
 ABSL_FLAG(double, lease_seconds, 30,
           "How long a task stays with a worker or agent that is silent, 0.1 to "
           "86400 s");
+ABSL_FLAG(std::string, tables_dir, "",
+          "Folder of the benchmark tables that studies with `replay` may name. "
+          "Empty: such studies are refused");
 
 namespace {
 
@@ -88,7 +91,8 @@ int main(int argc, char** argv) {
        .metrics = absl::GetFlag(FLAGS_metrics),
        .port_file = absl::GetFlag(FLAGS_port_file),
        .insecure = absl::GetFlag(FLAGS_insecure),
-       .lease_duration = absl::Seconds(lease_seconds)},
+       .lease_duration = absl::Seconds(lease_seconds),
+       .tables_dir = absl::GetFlag(FLAGS_tables_dir)},
       *logger);
   if (!server.ok()) {
     std::cerr << "hwnas-controller: " << server.status().message() << "\n";

@@ -89,13 +89,13 @@ class ServerImpl final : public Server {
     auto registry = std::make_shared<prometheus::Registry>();
     metrics_ = std::make_unique<ControllerMetrics>(registry);
     HWNAS_ASSIGN_OR_RETURN(
-        engine_,
-        StudyEngine::Create({.lease_duration = options_.lease_duration},
-                            {.journals = journals_.get(),
-                             .artifacts = artifacts_.get(),
-                             .clock = Clock::Real(),
-                             .metrics = metrics_.get(),
-                             .logger = logger_}));
+        engine_, StudyEngine::Create({.lease_duration = options_.lease_duration,
+                                      .tables_dir = options_.tables_dir},
+                                     {.journals = journals_.get(),
+                                      .artifacts = artifacts_.get(),
+                                      .clock = Clock::Real(),
+                                      .metrics = metrics_.get(),
+                                      .logger = logger_}));
     if (!options_.metrics.empty()) {
       HWNAS_ASSIGN_OR_RETURN(metrics_server_,
                              MetricsServer::Start(options_.metrics, registry));

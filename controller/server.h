@@ -26,6 +26,8 @@ struct ServerOptions {
   // Listen beyond this machine although connections are not encrypted.
   bool insecure = false;
   absl::Duration lease_duration = absl::Seconds(30);
+  // Folder of the tables of studies with `replay`; empty: none.
+  std::string tables_dir;
 };
 
 // Owned by one thread.

@@ -5,6 +5,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "common/status_macros.h"
 
 namespace hwnas::controller {
@@ -95,6 +97,9 @@ std::vector<MetricKey> MetricsOf(const StageKey& stage,
   for (const ConstraintSpec& c : problem.constraints) keys.push_back(c.key);
   const auto of_stage = [&](const MetricKey& key) {
     if (stage.kind == v1::ASK) return true;
+    if (stage.kind == v1::REPLAY) {
+      return key.device_class == stage.device_class;
+    }
     const MetricInfo* info = FindMetric(key.metric);
     if (info == nullptr) return false;
     switch (info->source) {
@@ -116,6 +121,22 @@ std::vector<MetricKey> MetricsOf(const StageKey& stage,
   std::sort(keys.begin(), keys.end());
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
   return keys;
+}
+
+std::string ValueText(const v1::Measurement& measurement) {
+  return absl::StrFormat("%s=%.4g", measurement.metric(), measurement.value());
+}
+
+std::string ValuesText(absl::Span<const v1::Measurement> measurements,
+                       const std::vector<MetricKey>& keys) {
+  std::vector<std::string> parts;
+  for (const v1::Measurement& m : measurements) {
+    if (std::find(keys.begin(), keys.end(),
+                  MetricKey{m.metric(), m.device_class()}) != keys.end()) {
+      parts.push_back(ValueText(m));
+    }
+  }
+  return absl::StrJoin(parts, " ");
 }
 
 std::vector<std::string> Missing(const std::vector<MetricKey>& wanted,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "google/protobuf/repeated_ptr_field.h"
 #include "hwnas/v1/fleet_service.pb.h"
 #include "nas/problem.h"
@@ -31,6 +32,12 @@ std::string Truncated(const std::string& text, size_t size);
 
 // The metrics of the problem that a stage must bring.
 std::vector<MetricKey> MetricsOf(const StageKey& stage, const Problem& problem);
+
+// One measurement, rounded for people: "accuracy=88.31".
+std::string ValueText(const v1::Measurement& measurement);
+// Those of `keys` among the measurements, likewise.
+std::string ValuesText(absl::Span<const v1::Measurement> measurements,
+                       const std::vector<MetricKey>& keys);
 
 // Those of `wanted` that no measurement gives.
 std::vector<std::string> Missing(const std::vector<MetricKey>& wanted,

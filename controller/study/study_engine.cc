@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -31,24 +32,6 @@ constexpr int kMaxAskedTrials = 64;
 constexpr size_t kMaxClientIdBytes = 128;
 constexpr int64_t kMaxExternalActive = 10000;
 
-// One measurement, rounded for people: "accuracy=88.31".
-std::string ValueText(const v1::Measurement& m) {
-  return absl::StrFormat("%s=%.4g", m.metric(), m.value());
-}
-
-template <typename List>
-std::string ValuesText(const List& measurements,
-                       const std::vector<MetricKey>& keys) {
-  std::vector<std::string> parts;
-  for (const v1::Measurement& m : measurements) {
-    if (std::find(keys.begin(), keys.end(),
-                  MetricKey{m.metric(), m.device_class()}) != keys.end()) {
-      parts.push_back(ValueText(m));
-    }
-  }
-  return absl::StrJoin(parts, " ");
-}
-
 absl::string_view Verb(v1::StageKind kind) {
   switch (kind) {
     case v1::SCREEN:
@@ -57,6 +40,8 @@ absl::string_view Verb(v1::StageKind kind) {
       return "measured";
     case v1::TRAIN:
       return "trained";
+    case v1::REPLAY:
+      return "replayed";
     default:
       return "evaluated";
   }
@@ -123,6 +108,7 @@ StudyEngine::StudyEngine(const EngineOptions& options,
     : options_(options),
       deps_(dependencies),
       analytic_(CreateAnalyticEstimator()),
+      replay_tables_(options.tables_dir),
       fleet_(options.quarantine) {}
 
 StudyEngine::~StudyEngine() = default;
@@ -215,6 +201,9 @@ absl::Status StudyEngine::Equip(Run& run) {
   for (const StageKey& key : StagesOf(state.spec())) {
     run.reuse_scopes.push_back(ReuseScope(key, state.spec()));
   }
+  if (state.spec().has_replay()) {
+    HWNAS_RETURN_IF_ERROR(EquipReplay(run));
+  }
   if (!state.ended()) {
     HWNAS_ASSIGN_OR_RETURN(const StrategyConfig strategy,
                            FromProto(state.spec().strategy()));
@@ -230,10 +219,8 @@ absl::Status StudyEngine::Equip(Run& run) {
     for (size_t i = 0; i < trial.stages.size(); ++i) {
       const StageRecord& stage = trial.stages[i];
       if (stage.live_attempt == 0) continue;
-      const absl::Duration lease =
-          stage.key.kind == v1::ASK ? FromProto(state.spec().external().lease())
-                                    : options_.lease_duration;
-      run.live[{number, static_cast<int>(i)}].deadline = now + lease;
+      run.live[{number, static_cast<int>(i)}].deadline =
+          now + LeasePeriod(run, stage.key.kind);
     }
   }
   for (const TrialRecord& trial : state.trials()) {
@@ -250,6 +237,18 @@ absl::Status StudyEngine::Equip(Run& run) {
   }
   DropWeights(run);
   return absl::OkStatus();
+}
+
+absl::Duration StudyEngine::LeasePeriod(const Run& run,
+                                        v1::StageKind kind) const {
+  switch (kind) {
+    case v1::ASK:
+      return FromProto(run.state.spec().external().lease());
+    case v1::REPLAY:  // No executor that could be lost.
+      return absl::InfiniteDuration();
+    default:
+      return options_.lease_duration;
+  }
 }
 
 // Somebody else wrote to the journal, or an append was made durable though the
@@ -285,6 +284,7 @@ absl::Status StudyEngine::Commit(Run& run, std::vector<v1::JournalEvent> events,
   const auto time = ToProto(deps_.clock->Now());
   for (v1::JournalEvent& event : events) *event.mutable_time() = time;
   if (run.inherited) *events[0].mutable_taken_up() = ToProto(run.taken_up);
+  if (run.replay != nullptr) StampSimulatedTime(run.state, &events);
   const std::string id = events[0].has_study_created()
                              ? events[0].study_created().study_id()
                              : run.state.study_id();
@@ -325,7 +325,10 @@ absl::Status StudyEngine::Commit(Run& run, std::vector<v1::JournalEvent> events,
       return shown;
     }
   }
-  if (run.state.ended()) run.strategy = nullptr;
+  if (run.state.ended()) {
+    run.strategy = nullptr;
+    run.replay = nullptr;
+  }
   DropWeights(run);
   if (!message.empty()) {
     deps_.logger->info("event=change study={} message=\"{}\"", StudyName(id),
@@ -351,7 +354,8 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
       const auto& e = event.task_leased();
       run.live[{e.trial(),
                 stage_index(e.trial(), e.stage(), e.device_class())}] = {
-          .deadline = FromProto(e.deadline())};
+          .deadline = e.has_deadline() ? FromProto(e.deadline())
+                                       : absl::InfiniteFuture()};
       break;
     }
     case v1::JournalEvent::kStageFinished: {
@@ -497,8 +501,10 @@ bool StudyEngine::BudgetUsed(const Run& run) const {
   if (static_cast<int64_t>(run.state.trials().size()) >= budget.trials()) {
     return true;
   }
-  if (budget.has_wall_clock() &&
-      WorkTime(run) >= FromProto(budget.wall_clock())) {
+  const absl::Duration elapsed = run.replay != nullptr
+                                     ? absl::Seconds(run.state.simulated_s())
+                                     : WorkTime(run);
+  if (budget.has_wall_clock() && elapsed >= FromProto(budget.wall_clock())) {
     return true;
   }
   return run.exhausted_at == static_cast<int64_t>(run.observed);
@@ -513,6 +519,7 @@ int64_t StudyEngine::MaxParallel(const Run& run) const {
   const v1::StudySpec& spec = run.state.spec();
   if (spec.max_parallel_trials() > 0) return spec.max_parallel_trials();
   if (spec.has_external()) return kMaxExternalActive;
+  if (spec.has_replay()) return spec.replay().workers();
   return std::max<int64_t>(kLeast, 2 * fleet_.slots());
 }
 
@@ -523,9 +530,13 @@ bool StudyEngine::MayPropose(const Run& run) const {
 }
 
 absl::Status StudyEngine::Settle(Run& run, int* allowance) {
+  if (run.replay != nullptr) {
+    HWNAS_RETURN_IF_ERROR(SettleReplay(run, allowance));
+  }
   // The trials of an external study are proposed when somebody asks.
-  const bool external = run.state.spec().has_external();
-  while (!external && *allowance > 0 && MayPropose(run)) {
+  const bool by_fleet =
+      run.replay == nullptr && !run.state.spec().has_external();
+  while (by_fleet && *allowance > 0 && MayPropose(run)) {
     --*allowance;
     HWNAS_ASSIGN_OR_RETURN(const bool proposed, Propose(run));
     if (!proposed) break;
@@ -586,11 +597,11 @@ absl::StatusOr<bool> StudyEngine::Propose(Run& run) {
       absl::StrFormat("trial %d proposed (%s)", number, proposal.origin);
 
   const std::vector<StageKey> stages = StagesOf(state.spec());
-  if (!stages.empty() && stages[0].kind == v1::SCREEN) {
-    absl::StatusOr<ModelGraph> graph = run.space->Decode(proposal.architecture);
-    absl::StatusOr<std::vector<Estimate>> estimates =
-        graph.ok() ? analytic_->Predict(*graph)
-                   : absl::StatusOr<std::vector<Estimate>>(graph.status());
+  if (run.replay != nullptr) {
+    AppendReplay(run, number, proposal.architecture, &events, &message);
+  } else if (!stages.empty() && stages[0].kind == v1::SCREEN) {
+    const absl::StatusOr<std::vector<v1::Measurement>> estimates =
+        Screen(run, proposal.architecture);
     if (!estimates.ok()) {
       v1::JournalEvent ended;
       ended.mutable_trial_ended()->set_trial(number);
@@ -599,30 +610,17 @@ absl::StatusOr<bool> StudyEngine::Propose(Run& run) {
           absl::StrCat("not a network: ", estimates.status().message()));
       events.push_back(ended);
     } else {
-      v1::JournalEvent screened;
-      auto* finished = screened.mutable_stage_finished();
+      auto* finished = events.emplace_back().mutable_stage_finished();
       finished->set_trial(number);
       finished->set_stage(v1::SCREEN);
-      for (const Estimate& estimate : *estimates) {
-        v1::Measurement* m = finished->add_measurements();
-        m->set_metric(estimate.key.metric);
-        m->set_device_class(estimate.key.device_class);
-        m->set_value(estimate.value);
-        if (const MetricInfo* info = FindMetric(estimate.key.metric)) {
-          m->set_unit(std::string(info->unit));
-        }
-        m->set_sample_count(1);
-        m->set_provenance(v1::ANALYTIC);
-      }
-      const std::vector<v1::Measurement> added(finished->measurements().begin(),
-                                               finished->measurements().end());
-      const std::string values = ValuesText(
-          finished->measurements(), MetricsOf(stages[0], state.problem()));
+      finished->mutable_measurements()->Assign(estimates->begin(),
+                                               estimates->end());
+      const std::string values =
+          ValuesText(*estimates, MetricsOf(stages[0], state.problem()));
       if (!values.empty()) absl::StrAppend(&message, " ", values);
-      events.push_back(screened);
       TrialRecord trial;
       trial.number = number;
-      absl::StrAppend(&message, EndIfDecided(run, trial, added,
+      absl::StrAppend(&message, EndIfDecided(run, trial, *estimates,
                                              stages.size() == 1, &events));
     }
   }
@@ -707,6 +705,27 @@ void StudyEngine::LearnResult(const Run& run, const TrialRecord& trial,
                       .recorded = FromProto(record.times.recorded())});
 }
 
+absl::StatusOr<std::vector<v1::Measurement>> StudyEngine::Screen(
+    const Run& run, const Architecture& architecture) const {
+  HWNAS_ASSIGN_OR_RETURN(const ModelGraph graph,
+                         run.space->Decode(architecture));
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<Estimate> estimates,
+                         analytic_->Predict(graph));
+  std::vector<v1::Measurement> measurements;
+  for (const Estimate& estimate : estimates) {
+    v1::Measurement& m = measurements.emplace_back();
+    m.set_metric(estimate.key.metric);
+    m.set_device_class(estimate.key.device_class);
+    m.set_value(estimate.value);
+    if (const MetricInfo* info = FindMetric(estimate.key.metric)) {
+      m.set_unit(std::string(info->unit));
+    }
+    m.set_sample_count(1);
+    m.set_provenance(v1::ANALYTIC);
+  }
+  return measurements;
+}
+
 absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
   const absl::Time now = deps_.clock->Now();
   SchedulerInput input;
@@ -725,6 +744,7 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
     for (const auto& [stage_id, live] : run->live) {
       const StageRecord& stage =
           state.FindTrial(stage_id.first)->stages[stage_id.second];
+      if (stage.key.kind == v1::REPLAY) continue;
       input.leases.push_back(
           {.study_id = id,
            .stage = stage.key.kind,
@@ -1130,6 +1150,11 @@ absl::Status StudyEngine::FinishStage(Run& run, const TrialRecord& trial,
   const std::string values =
       ValuesText(added, MetricsOf(record.key, run.state.problem()));
   if (!values.empty()) absl::StrAppend(&message, " ", values);
+  if (record.key.kind == v1::REPLAY) {
+    const absl::Duration took = absl::Seconds(
+        std::round(record.simulated_end_s - record.simulated_start_s));
+    absl::StrAppend(&message, " in ", absl::FormatDuration(took));
+  }
   if (finished.times().has_started() && finished.times().has_executed()) {
     absl::StrAppend(
         &message, absl::StrFormat(" in %.1f s",
@@ -1303,6 +1328,12 @@ absl::StatusOr<v1::Study> StudyEngine::CreateStudy(
   auto* created = events[0].mutable_study_created();
   created->set_study_id(request.study_id());
   *created->mutable_spec() = WithDefaults(request.spec());
+  // Kept until Equip asks for it; without the mutex, since it may take a while.
+  std::shared_ptr<const ReplayTable> table;
+  if (created->spec().has_replay()) {
+    HWNAS_ASSIGN_OR_RETURN(table, replay_tables_.Load(created->spec()));
+    RecordTables(*table, created->mutable_spec()->mutable_replay());
+  }
   created->set_description(request.description());
   MutexLock lock(&mutex_);
   if (const auto it = studies_.find(request.study_id()); it != studies_.end()) {

@@ -36,6 +36,7 @@
 #include "controller/controller_metrics.h"
 #include "controller/scheduler/scheduler.h"
 #include "controller/study/fleet.h"
+#include "controller/study/replay_tables.h"
 #include "controller/study/result_index.h"
 #include "controller/study/study_state.h"
 #include "estimator/estimator.h"
@@ -59,6 +60,9 @@ struct EngineOptions {
   // How long an artifact that no result names is kept: a worker may be away
   // between its upload and its result.
   absl::Duration unclaimed_artifact_lifetime = absl::Hours(24);
+  // Folder of the tables that studies with `replay` name. Empty: there are
+  // none.
+  std::string tables_dir;
 };
 
 // Follows one study. Thread-safe; no method blocks or calls the engine.
@@ -191,6 +195,8 @@ class StudyEngine {
     std::unique_ptr<SearchSpace> space;
     // Of each stage of a trial.
     std::vector<std::string> reuse_scopes;
+    // nullptr without `replay`, and once the study has ended.
+    std::shared_ptr<const ReplayTable> replay;
     // nullptr once the study has ended.
     std::unique_ptr<Strategy> strategy;
     // Observations the strategy has seen.
@@ -241,6 +247,8 @@ class StudyEngine {
   Evidence AnalyticEvidence(const SearchSpace* space) const;
   // Builds what the state implies but the journal does not hold.
   absl::Status Equip(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // How long a new lease of a stage lives.
+  absl::Duration LeasePeriod(const Run& run, v1::StageKind kind) const;
   void Reload(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // -- The journal --
@@ -291,11 +299,34 @@ class StudyEngine {
   // Remembers the values of a finished stage, if others may take them over.
   void LearnResult(const Run& run, const TrialRecord& trial, int stage)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What the network itself tells. FAILED_PRECONDITION if the space has none.
+  absl::StatusOr<std::vector<v1::Measurement>> Screen(
+      const Run& run, const Architecture& architecture) const;
   absl::StatusOr<bool> ScheduleTasks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<v1::Task> BuildTask(const Run& run, const TrialRecord& trial,
                                      int stage)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void UpdateGauges(const std::vector<QueuedTask>& queue)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // -- Replay (replay.cc) --
+  // Gives an evaluating study its tables, and its space their bounds.
+  absl::Status EquipReplay(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Proposes as simulated workers are free, and lets simulated time pass.
+  absl::Status SettleReplay(Run& run, int* allowance)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Adds all that the tables say of a new trial before it costs anything, and
+  // hands it to a simulated worker if one is free.
+  void AppendReplay(const Run& run, int64_t number,
+                    const Architecture& architecture,
+                    std::vector<v1::JournalEvent>* events,
+                    std::string* message) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Starts the oldest waiting trial. False if there is none, or no free worker.
+  absl::StatusOr<bool> StartReplay(Run& run)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lets time pass until the next trial is done. False if none is running.
+  absl::StatusOr<bool> FinishReplay(Run& run)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // -- Results --
@@ -365,6 +396,7 @@ class StudyEngine {
   const EngineOptions options_;
   const Dependencies deps_;
   const std::unique_ptr<Estimator> analytic_;
+  ReplayTables replay_tables_;
 
   mutable Mutex mutex_;
   std::map<std::string, std::unique_ptr<Run>> studies_ ABSL_GUARDED_BY(mutex_);
@@ -385,6 +417,11 @@ class StudyEngine {
   // How many trials keep the artifact.
   std::map<std::string, int> weights_uses_ ABSL_GUARDED_BY(mutex_);
 };
+
+// Sets the simulated time of events that follow the state of a study with
+// `replay`: the time it stands at, moved on by each trial that is done.
+void StampSimulatedTime(const StudyState& state,
+                        std::vector<v1::JournalEvent>* events);
 
 // Bounds a page: `requested` 0 means 100; at most 1000. INVALID_ARGUMENT if it
 // is negative.

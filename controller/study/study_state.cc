@@ -61,7 +61,15 @@ absl::Status StudyState::Apply(const v1::JournalEvent& event) {
   } else if ((event.event_case() == v1::JournalEvent::kStudyCreated) !=
              (sequence_ == 0)) {
     status = Corrupt("a journal begins with study_created, and has it once");
+  } else if (event.has_simulated_seconds() &&
+             !(std::isfinite(event.simulated_seconds()) &&
+               event.simulated_seconds() >= simulated_s_)) {
+    status = Corrupt(absl::StrCat("simulated time ", event.simulated_seconds(),
+                                  " s after ", simulated_s_, " s"));
   } else {
+    if (event.has_simulated_seconds()) {
+      simulated_s_ = event.simulated_seconds();
+    }
     switch (event.event_case()) {
       case v1::JournalEvent::kStudyCreated:
         status = ApplyCreated(event.study_created(), time);
@@ -194,6 +202,7 @@ absl::Status StudyState::ApplyProposed(const v1::TrialProposed& e,
   trial.architecture = e.architecture();
   trial.origin = e.origin();
   trial.create_time = time;
+  trial.simulated_create_s = simulated_s_;
   for (const StageKey& key : stage_keys_) {
     trial.stages.push_back({.key = key});
   }
@@ -221,6 +230,16 @@ absl::Status StudyState::ApplyLeased(const v1::TaskLeased& e, absl::Time time) {
     return Corrupt(
         absl::StrCat("token ", e.token(), " after token ", last_token_));
   }
+  if (e.stage() == v1::REPLAY) {
+    const double end = e.simulated_end_seconds();
+    if (!(std::isfinite(end) && end >= simulated_s_)) {
+      return Corrupt(absl::StrCat("trial ", e.trial(), " leased at ",
+                                  simulated_s_, " s of simulated time until ",
+                                  end, " s"));
+    }
+    stage->simulated_start_s = simulated_s_;
+    stage->simulated_end_s = end;
+  }
   last_token_ = e.token();
   stage->attempts.push_back({.token = e.token(), .executor = e.executor()});
   stage->live_attempt = e.attempt();
@@ -243,7 +262,8 @@ absl::Status StudyState::ApplyFinished(const v1::StageFinished& e,
   }
   if (e.attempt() < 0 ||
       e.attempt() > static_cast<int>(stage->attempts.size()) ||
-      (e.attempt() == 0 && e.stage() != v1::SCREEN && !e.reused())) {
+      (e.attempt() == 0 && e.stage() != v1::SCREEN && e.stage() != v1::REPLAY &&
+       !e.reused())) {
     return Corrupt(absl::StrCat("attempt ", e.attempt(), " of ",
                                 StageText(e.stage(), e.device_class()),
                                 " was never leased"));
@@ -256,6 +276,7 @@ absl::Status StudyState::ApplyFinished(const v1::StageFinished& e,
   stage->state = v1::TrialStage::FINISHED;
   stage->live_attempt = 0;
   stage->finished_attempt = e.attempt();
+  simulated_work_s_ += stage->simulated_end_s - stage->simulated_start_s;
   const auto queued = stage->times.queued();
   const auto leased = stage->times.leased();
   const bool was_leased = stage->times.has_leased();
@@ -336,6 +357,7 @@ absl::Status StudyState::ApplyEnded(const v1::TrialEnded& e, absl::Time time) {
   trial->state = e.state();
   trial->reason = e.reason();
   trial->end_time = time;
+  trial->simulated_end_s = simulated_s_;
   active_.erase(std::find(active_.begin(), active_.end(), e.trial()));
   if (e.state() == v1::Trial::CANCELLED) return absl::OkStatus();
   observed_.push_back(e.trial());

@@ -53,6 +53,9 @@ struct StageRecord {
   int measurement_count = 0;
   // The trial that the values were taken from; empty if from none.
   std::string reused_from;
+  // REPLAY: simulated seconds since the study's start.
+  double simulated_start_s = 0;
+  double simulated_end_s = 0;
 };
 
 struct TrialRecord {
@@ -67,6 +70,9 @@ struct TrialRecord {
   std::string weights_digest;
   absl::Time create_time;
   absl::Time end_time;
+  // In a study with `replay`, in simulated seconds since the study's start.
+  double simulated_create_s = 0;
+  double simulated_end_s = 0;
 
   // Index of the stage to do or being done; stages.size() if all are finished.
   int CurrentStage() const;
@@ -116,6 +122,10 @@ class StudyState {
   const std::vector<int64_t>& observed() const { return observed_; }
   int64_t completed_count() const { return completed_count_; }
   int64_t infeasible_count() const { return infeasible_count_; }
+  // Simulated seconds since the start of a study with `replay`, and those that
+  // its simulated workers have worked.
+  double simulated_s() const { return simulated_s_; }
+  double simulated_work_s() const { return simulated_work_s_; }
   // Fencing token of the last lease.
   int64_t last_token() const { return last_token_; }
 
@@ -168,6 +178,8 @@ class StudyState {
   int64_t completed_count_ = 0;
   int64_t infeasible_count_ = 0;
   int64_t last_token_ = 0;
+  double simulated_s_ = 0;
+  double simulated_work_s_ = 0;
   std::optional<ParetoArchive> archive_;
   // Worst value so far of each objective (minimised) among the first
   // kReferenceTrials completed trials.

@@ -51,12 +51,17 @@ v1::Study StudyEngine::StudyView(const Run& run) const {
   for (const double value : state.Reference()) progress->add_reference(value);
   const double elapsed = absl::ToDoubleSeconds(WorkTime(run));
   progress->set_elapsed_seconds(elapsed);
+  if (state.spec().has_replay()) {
+    progress->set_simulated_seconds(state.simulated_s());
+    progress->set_simulated_work_seconds(state.simulated_work_s());
+  }
   const int64_t done = state.completed_count() + state.infeasible_count();
   if (state.state() == v1::Study::RUNNING && state.completed_count() > 0) {
     const v1::Budget& budget = state.spec().budget();
     double eta = elapsed / static_cast<double>(done) *
                  static_cast<double>(budget.trials() - done);
-    if (budget.has_wall_clock()) {
+    // The time budget of a replay is one of simulated time.
+    if (budget.has_wall_clock() && !state.spec().has_replay()) {
       eta = std::min(
           eta, absl::ToDoubleSeconds(FromProto(budget.wall_clock())) - elapsed);
     }
@@ -100,8 +105,11 @@ v1::Trial StudyEngine::TrialView(const Run& run,
     }
   }
   *view.mutable_create_time() = ToProto(trial.create_time);
+  const bool replay = run.state.spec().has_replay();
+  if (replay) view.set_simulated_create_seconds(trial.simulated_create_s);
   if (trial.state != v1::Trial::ACTIVE) {
     *view.mutable_end_time() = ToProto(trial.end_time);
+    if (replay) view.set_simulated_end_seconds(trial.simulated_end_s);
   }
   if (const auto it = run.weights.find(trial.number); it != run.weights.end()) {
     view.set_weights_digest(it->second);

@@ -114,12 +114,11 @@ inline v1::StudySpec ToySpec(int trials, uint64_t seed = 1) {
 
 class EngineHarness {
  public:
-  EngineHarness() : journals(std::make_shared<FaultyJournalStore>()) {
-    Start();
-  }
+  EngineHarness() : EngineHarness(std::make_shared<FaultyJournalStore>()) {}
   // On journals that are there already.
-  explicit EngineHarness(std::shared_ptr<FaultyJournalStore> journals)
-      : journals(std::move(journals)) {
+  explicit EngineHarness(std::shared_ptr<FaultyJournalStore> journals,
+                         std::string tables_dir = "")
+      : journals(std::move(journals)), tables_dir(std::move(tables_dir)) {
     Start();
   }
 
@@ -271,18 +270,20 @@ class EngineHarness {
   SimulatedClock clock;
   std::shared_ptr<FaultyJournalStore> journals;
   MemoryArtifactStore artifacts{&clock};
+  std::string tables_dir;  // Of replays.
   std::unique_ptr<StudyEngine> engine;
 
  private:
   void Start() {
     registry_ = std::make_shared<prometheus::Registry>();
     metrics_ = std::make_unique<ControllerMetrics>(registry_);
-    auto created = StudyEngine::Create({.lease_duration = absl::Seconds(30)},
-                                       {.journals = journals.get(),
-                                        .artifacts = &artifacts,
-                                        .clock = &clock,
-                                        .metrics = metrics_.get(),
-                                        .logger = NullLogger()});
+    auto created = StudyEngine::Create(
+        {.lease_duration = absl::Seconds(30), .tables_dir = tables_dir},
+        {.journals = journals.get(),
+         .artifacts = &artifacts,
+         .clock = &clock,
+         .metrics = metrics_.get(),
+         .logger = NullLogger()});
     ASSERT_TRUE(created.ok()) << created.status();
     engine = *std::move(created);
   }
