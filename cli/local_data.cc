@@ -1,10 +1,16 @@
 #include "cli/local_data.h"
 
+#include <cstdlib>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "nas/space/space_factory.h"
+#include "proto/convert/convert.h"
 
 namespace hwnas::cli {
 namespace {
@@ -92,6 +98,44 @@ absl::Status CheckLocalData(const v1::TrainSpec& train,
         ": ", known.remedy));
   }
   return absl::OkStatus();
+}
+
+std::string TablesDir(const std::string& option, const std::string& study_file,
+                      const v1::ReplaySpec& replay) {
+  if (!option.empty()) return option;
+  std::string beside = fs::path(study_file).parent_path().string();
+  if (beside.empty()) beside = ".";
+  const char* set = std::getenv("HWNAS_DATA_DIR");
+  if (set == nullptr || *set == '\0') return beside;
+  for (const v1::ReplayFile& file : replay.tables()) {
+    std::error_code error;
+    if (!fs::exists(fs::path(beside) / file.path(), error)) return set;
+  }
+  return beside;
+}
+
+std::unique_ptr<ReplayTable> LoadLocalTables(LoadedStudy* study,
+                                             const std::string& tables_dir) {
+  const v1::StudySpec& spec = study->spec();
+  if (!study->ok() || !spec.has_replay()) return nullptr;
+  const absl::StatusOr<SpaceConfig> config = FromProto(spec.space());
+  if (!config.ok()) return nullptr;
+  const absl::StatusOr<std::unique_ptr<SearchSpace>> space =
+      CreateSpace(*config);
+  if (!space.ok()) return nullptr;
+  absl::StatusOr<std::unique_ptr<ReplayTable>> table = ReplayTable::Load(
+      FromProto(spec.replay()), tables_dir, ProblemFromProto(spec), **space);
+  if (table.ok()) return *std::move(table);
+  const std::pair<std::string, std::string> parts = absl::StrSplit(
+      std::string(table.status().message()), absl::MaxSplits(": ", 1));
+  std::string message = parts.second;
+  if (absl::IsNotFound(table.status()) &&
+      absl::EndsWith(parts.first, ".path")) {
+    absl::StrAppend(&message, ": expected a table below ", tables_dir,
+                    "; name its folder with --tables or $HWNAS_DATA_DIR");
+  }
+  study->AddError("spec.replay." + parts.first, std::move(message));
+  return nullptr;
 }
 
 }  // namespace hwnas::cli

@@ -96,6 +96,10 @@ std::vector<std::string> RenderProgress(const ProgressState& state,
       absl::StrCat("waiting ", progress.waiting_count()),
       absl::StrCat("infeasible ", progress.infeasible_count()),
       absl::StrCat("elapsed ", FormatSeconds(elapsed))};
+  if (progress.has_simulated_seconds()) {
+    facts.push_back(absl::StrCat("simulated ",
+                                 FormatSeconds(progress.simulated_seconds())));
+  }
   if (progress.has_eta_seconds() && !state.ended()) {
     facts.push_back(absl::StrCat(
         "ETA ", FormatSeconds(std::max(0., progress.eta_seconds() -
@@ -168,6 +172,10 @@ std::string RenderEvent(const v1::StudyUpdate& update) {
     facts.push_back(
         absl::StrCat("hypervolume ", FormatNumber(progress.hypervolume(), 5)));
   }
+  if (progress.has_simulated_seconds()) {
+    facts.push_back(absl::StrCat("simulated ",
+                                 FormatSeconds(progress.simulated_seconds())));
+  }
   if (progress.has_eta_seconds() && study.state() == v1::Study::RUNNING) {
     facts.push_back(
         absl::StrCat("ETA ", FormatSeconds(progress.eta_seconds())));
@@ -186,6 +194,14 @@ std::vector<std::string> BestValues(const v1::Study& study) {
         objectives[i].unit.empty() ? "" : " ", objectives[i].unit));
   }
   return best;
+}
+
+std::string SimulatedText(const v1::Study& study) {
+  if (!study.progress().has_simulated_seconds()) return "";
+  const int workers = study.spec().replay().workers();
+  return absl::StrCat(FormatSeconds(study.progress().simulated_seconds()),
+                      " simulated on ", workers,
+                      workers == 1 ? " worker, " : " workers, ");
 }
 
 std::string Bar(double fraction, int width) {

@@ -51,6 +51,9 @@ std::string RenderEvent(const v1::StudyUpdate& update);
 // "accuracy 88.31 %" for the best values, one string each.
 std::vector<std::string> BestValues(const v1::Study& study);
 
+// "2 d 05 h simulated on 8 workers, " for a study with `replay`; else empty.
+std::string SimulatedText(const v1::Study& study);
+
 // A bar of `width` columns, `fraction` of it filled.
 std::string Bar(double fraction, int width);
 

@@ -378,6 +378,14 @@ std::string EnvironmentHtml(const ReportInput& input) {
   return html;
 }
 
+// Seconds from the start of the study to the end of a trial; simulated ones in
+// a study with `replay`.
+double EndOf(const v1::Study& study, const v1::Trial& trial) {
+  if (trial.has_simulated_end_seconds()) return trial.simulated_end_seconds();
+  return absl::ToDoubleSeconds(FromProto(trial.end_time()) -
+                               FromProto(study.create_time()));
+}
+
 }  // namespace
 
 std::vector<HypervolumeStep> HypervolumeHistory(
@@ -403,8 +411,8 @@ std::vector<HypervolumeStep> HypervolumeHistory(
     }
   }
   std::stable_sort(ended.begin(), ended.end(),
-                   [](const v1::Trial* a, const v1::Trial* b) {
-                     return FromProto(a->end_time()) < FromProto(b->end_time());
+                   [&study](const v1::Trial* a, const v1::Trial* b) {
+                     return EndOf(study, *a) < EndOf(study, *b);
                    });
   std::vector<Point> points;
   double hypervolume = 0;
@@ -425,10 +433,8 @@ std::vector<HypervolumeStep> HypervolumeHistory(
         hypervolume = Hypervolume(points, reference);
       }
     }
-    const absl::Duration since =
-        FromProto(trial->end_time()) - FromProto(study.create_time());
     steps.push_back({static_cast<int64_t>(steps.size()) + 1,
-                     std::max(0., absl::ToDoubleSeconds(since)), hypervolume});
+                     std::max(0., EndOf(study, *trial)), hypervolume});
   }
   return steps;
 }
@@ -484,6 +490,11 @@ std::string RenderReport(const ReportInput& input) {
   }
   Card(&html, FormatNumber(input.front.hypervolume(), 5), "hypervolume");
   Card(&html, FormatSeconds(progress.elapsed_seconds()), "elapsed");
+  if (progress.has_simulated_seconds()) {
+    Card(&html, FormatSeconds(progress.simulated_seconds()),
+         absl::StrCat("simulated, ", study.spec().replay().workers(),
+                      " workers"));
+  }
   html += "</div>\n";
 
   html += "<h2>Trials and front</h2>\n<div class=\"plots\">\n";
@@ -541,7 +552,8 @@ std::string RenderReport(const ReportInput& input) {
       plot.height = 300;
       plot.title = by_time ? "Hypervolume by time" : "Hypervolume by trials";
       plot.x_label =
-          by_time ? absl::StrCat("time since the start [", unit_name, "]")
+          by_time ? absl::StrCat(study.spec().has_replay() ? "simulated " : "",
+                                 "time since the start [", unit_name, "]")
                   : "trials ended";
       plot.y_label = "hypervolume";
       PlotSeries line{"", "hv", PlotSeries::kStepHorizontalFirst, {}};

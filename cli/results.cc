@@ -46,12 +46,19 @@ absl::StatusOr<WrittenResults> WriteResults(Client* client, ReportInput results,
     HWNAS_ASSIGN_OR_RETURN(const int index, PickTrial(spec, members, pick));
     v1::ExportModelRequest request;
     request.set_name(members[static_cast<size_t>(index)].name());
-    HWNAS_ASSIGN_OR_RETURN(const Client::ExportedModel model,
-                           client->ExportModel(request));
-    HWNAS_RETURN_IF_ERROR(write("best.onnx", model.onnx));
-    written.chosen_trial = members[static_cast<size_t>(index)].number();
-    written.trained = model.trained;
-    results.chosen_trial = written.chosen_trial;
+    const absl::StatusOr<Client::ExportedModel> model =
+        client->ExportModel(request);
+    if (model.ok()) {
+      HWNAS_RETURN_IF_ERROR(write("best.onnx", model->onnx));
+      written.chosen_trial = members[static_cast<size_t>(index)].number();
+      written.trained = model->trained;
+      results.chosen_trial = written.chosen_trial;
+    } else if (absl::IsFailedPrecondition(model.status())) {
+      // A space without networks, only known from a table.
+      written.why_no_model = std::string(model.status().message());
+    } else {
+      return model.status();
+    }
   }
   HWNAS_RETURN_IF_ERROR(write("report.html", RenderReport(results)));
   return written;

@@ -19,11 +19,12 @@ struct WrittenResults {
   std::vector<std::string> files;  // Names within the folder.
   int64_t chosen_trial = 0;        // In best.onnx; 0 if the front is empty.
   bool trained = false;            // Whether best.onnx has trained weights.
+  std::string why_no_model;        // Empty if best.onnx was written.
 };
 
 // Writes front.csv, front.json, trials.csv, trials.json, report.html and, if
-// the front is not empty, best.onnx of the member that `pick` names (see
-// PickTrial). Each file is replaced as a whole.
+// the front is not empty and its space has networks, best.onnx of the member
+// that `pick` names (see PickTrial). Each file is replaced as a whole.
 absl::StatusOr<WrittenResults> WriteResults(Client* client, ReportInput results,
                                             const std::string& folder,
                                             const std::string& pick);

@@ -36,6 +36,11 @@ bool IsSet(const google::protobuf::Timestamp& time) {
   return time.seconds() != 0 || time.nanos() != 0;
 }
 
+// Simulated seconds, for programs.
+Cell SimulatedCell(bool given, double seconds) {
+  return given ? Cell::Number(seconds) : Cell("", nullptr);
+}
+
 // RFC 3339 in UTC, for programs.
 Cell TimeCell(const google::protobuf::Timestamp& time) {
   if (!IsSet(time)) return Cell("", nullptr);
@@ -227,6 +232,8 @@ std::string TrialActivity(const v1::Trial& trial) {
         return "training";
       case v1::ASK:
         return "asked";
+      case v1::REPLAY:
+        return "replaying";
       default:
         return "";
     }
@@ -267,6 +274,11 @@ Table TrialTable(const v1::StudySpec& spec,
                   {"weights_digest", "weights", false, false, true},
                   {"create_time", "created", false, false, true},
                   {"end_time", "ended", false, false, true}});
+  if (spec.has_replay()) {
+    columns.insert(columns.end(),
+                   {{"simulated_create_s", "created [s]", true, false, true},
+                    {"simulated_end_s", "ended [s]", true, false, true}});
+  }
   Table table(std::move(columns));
   for (const v1::Trial& trial : trials) {
     std::vector<Cell> cells = {Cell::Integer(trial.number()),
@@ -279,6 +291,13 @@ Table TrialTable(const v1::StudySpec& spec,
                  {trial.architecture().text(), TrialActivity(trial),
                   trial.architecture().digest(), trial.weights_digest(),
                   TimeCell(trial.create_time()), TimeCell(trial.end_time())});
+    if (spec.has_replay()) {
+      cells.insert(cells.end(),
+                   {SimulatedCell(trial.has_simulated_create_seconds(),
+                                  trial.simulated_create_seconds()),
+                    SimulatedCell(trial.has_simulated_end_seconds(),
+                                  trial.simulated_end_seconds())});
+    }
     table.Add(std::move(cells), TrialDetails(trial));
   }
   return table;

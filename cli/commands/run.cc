@@ -43,6 +43,7 @@ struct RunOptions {
   std::string pick = "knee";
   std::string data_dir;
   std::string device_class;
+  std::string tables;
 };
 
 // What the agent calls this machine by default. Empty where only the agent
@@ -115,6 +116,15 @@ class EmbeddedRun {
     const std::string here = options_.device_class.empty()
                                  ? ObviousDeviceClass()
                                  : options_.device_class;
+    if (study->spec().has_replay()) {
+      std::error_code error;
+      tables_dir_ = fs::absolute(TablesDir(options_.tables, options_.file,
+                                           study->spec().replay()),
+                                 error)
+                        .lexically_normal()
+                        .string();
+      LoadLocalTables(study, tables_dir_);
+    }
     for (const StageKey& stage : StagesOf(study->spec())) {
       stages_.push_back(stage);
       if (stage.kind == v1::TRAIN) {
@@ -175,13 +185,17 @@ class EmbeddedRun {
     HWNAS_RETURN_IF_ERROR(supervisor_.Start(
         {"controller",
          [this, port_file] {
-           return std::vector<std::string>{
+           std::vector<std::string> command = {
                Program("hwnas-controller"),
                absl::StrCat("--store=", folder_->Path("store")),
                // After a crash at the same address, where all others look.
                absl::StrCat("--listen=",
                             address_.empty() ? "127.0.0.1:0" : address_),
                "--metrics=", absl::StrCat("--port_file=", port_file)};
+           if (!tables_dir_.empty()) {
+             command.push_back("--tables_dir=" + tables_dir_);
+           }
+           return command;
          },
          Log("controller")}));
     const absl::Time deadline = absl::Now() + absl::Seconds(60);
@@ -354,14 +368,18 @@ class EmbeddedRun {
     const v1::StudyProgress progress = results.study.progress();
     *context_.out << "\nfinished: " << results.trials.size() << " trials in "
                   << FormatSeconds(progress.elapsed_seconds()) << ", "
-                  << progress.infeasible_count() << " infeasible, "
-                  << members.size() << " on the front, hypervolume "
+                  << SimulatedText(results.study) << progress.infeasible_count()
+                  << " infeasible, " << members.size()
+                  << " on the front, hypervolume "
                   << FormatNumber(results.front.hypervolume(), 5) << "\n\n"
                   << FrontTable(results.study.spec(), members).ToText();
     HWNAS_ASSIGN_OR_RETURN(const WrittenResults written,
                            WriteResults(client, std::move(results),
                                         folder_->path(), options_.pick));
     *context_.out << "\nWrote to " << folder_->path() << ":\n";
+    if (!written.why_no_model.empty()) {
+      *context_.out << "  (no best.onnx: " << written.why_no_model << ")\n";
+    }
     for (const std::string& file : written.files) {
       *context_.out << "  " << file;
       if (file == "best.onnx") {
@@ -395,6 +413,7 @@ class EmbeddedRun {
   Context& context_;
   const RunOptions options_;
   std::vector<StageKey> stages_;
+  std::string tables_dir_;  // Of a replay; else empty.
   std::unique_ptr<StudyFolder> folder_;
   std::string address_;
   std::vector<std::string> running_;
@@ -424,12 +443,16 @@ void AddRunCommand(CLI::App* app, Context* context) {
   command->add_option("--data-dir", options->data_dir,
                       "Where the worker finds data sets. Without it the "
                       "system's packages");
+  command->add_option("--tables", options->tables,
+                      "Where the tables of a study with replay lie. Without it "
+                      "beside the study file, else $HWNAS_DATA_DIR");
   command->add_option("--device-class", options->device_class,
                       "What to call this machine. Without it, detected");
   SetExamples(command,
               {"hwnas run examples/fashion_mnist.yaml",
                "hwnas run study.yaml --dir results --pick accuracy",
                "hwnas run study.yaml --fresh          # start over",
+               "hwnas run examples/replay_nasbench201.yaml --tables tables",
                "Run it again to resume, or to see the results again."});
   SetAction(command, context, [context, options] {
     return EmbeddedRun(context, *options).Run();

@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/commands.h"
+#include "cli/local_data.h"
 #include "cli/study_file.h"
 #include "common/status_macros.h"
 #include "google/protobuf/util/json_util.h"
@@ -17,6 +18,7 @@ namespace {
 // "10^4.2 architectures; each trial: screen, measure on x86_64, train".
 std::string Summary(const v1::StudySpec& spec) {
   std::vector<std::string> stages;
+  std::vector<std::string> replayed;  // Device classes.
   for (const StageKey& stage : StagesOf(spec)) {
     switch (stage.kind) {
       case v1::SCREEN:
@@ -30,6 +32,21 @@ std::string Summary(const v1::StudySpec& spec) {
         break;
       case v1::ASK:
         stages.push_back("ask the user's evaluator");
+        break;
+      case v1::REPLAY:
+        if (stage.device_class.empty()) {
+          if (!replayed.empty()) {
+            stages.push_back(replayed.size() <= 3
+                                 ? absl::StrCat("replay measurements on ",
+                                                absl::StrJoin(replayed, ", "))
+                                 : absl::StrCat("replay measurements on ",
+                                                replayed.size(),
+                                                " device classes"));
+          }
+          stages.push_back("replay a training");
+        } else {
+          replayed.push_back(stage.device_class);
+        }
         break;
       default:
         break;
@@ -59,6 +76,7 @@ void AddValidateCommand(CLI::App* app, Context* context) {
   struct Options {
     std::vector<std::string> files;
     bool print_defaults = false;
+    std::string tables;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app->add_subcommand(
@@ -66,19 +84,33 @@ void AddValidateCommand(CLI::App* app, Context* context) {
   command->add_option("files", options->files, "Study files")->required();
   command->add_flag("--print-defaults", options->print_defaults,
                     "Print the specification with all defaults, as JSON");
+  command->add_option("--tables", options->tables,
+                      "Also check the tables of a study with replay, in this "
+                      "folder");
   SetExamples(command, {"hwnas validate study.yaml",
+                        "hwnas validate study.yaml --tables tables",
                         "hwnas validate --print-defaults study.yaml",
                         "Nothing is started. Exit code 2 if a file is wrong."});
   SetAction(command, context, [=]() -> absl::Status {
     for (const std::string& path : options->files) {
-      const LoadedStudy study = LoadedStudy::Load(path);
+      LoadedStudy study = LoadedStudy::Load(path);
+      std::unique_ptr<ReplayTable> table;
+      if (!options->tables.empty()) {
+        table = LoadLocalTables(&study, options->tables);
+      }
       if (!study.ok()) {
         *context->err << study.Render();
         context->exit_code = kExitBadInput;
         continue;
       }
       if (!options->print_defaults) {
-        *context->out << path << ": valid. " << Summary(study.spec()) << "\n";
+        *context->out << path << ": valid. " << Summary(study.spec());
+        if (table != nullptr) {
+          *context->out << "; the tables have " << table->file_rows()
+                        << " rows of " << table->size()
+                        << " different networks";
+        }
+        *context->out << "\n";
         continue;
       }
       v1::StudyFile resolved = study.file();

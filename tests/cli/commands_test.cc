@@ -167,6 +167,32 @@ TEST_F(CommandsTest, RunNamesWhatThisMachineLacks) {
   EXPECT_THAT(err_.str(), HasSubstr("not on 'raspberrypi5': expected x86_64"));
 }
 
+TEST_F(CommandsTest, TablesOfAReplayAreCheckedCellByCell) {
+  const std::string examples = std::string(HWNAS_SOURCE_DIR) + "/examples";
+  const std::string study = examples + "/replay_own_table.yaml";
+  EXPECT_EQ(Run({"validate", study, "--tables", examples}), 0) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("each: screen, replay measurements on "
+                                    "x86_64, replay a training"));
+  EXPECT_THAT(out_.str(),
+              HasSubstr("the tables have 28 rows of 28 different networks"));
+
+  std::string table = *ReadFile(examples + "/own_table.csv");
+  const std::string cell = "0.8160";
+  table.replace(table.find(cell), cell.size(), "good");
+  ASSERT_TRUE(WriteFileAtomically(dir_ + "/own_table.csv", table).ok());
+  EXPECT_EQ(Run({"validate", study, "--tables", dir_}), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("replay_own_table.yaml:25:"));
+  EXPECT_THAT(err_.str(), HasSubstr("own_table.csv:2:"));
+  EXPECT_THAT(err_.str(),
+              HasSubstr("expected a number in column top1, found \"good\""));
+
+  EXPECT_EQ(Run({"run", study, "--tables", dir_ + "/nowhere", "--dir",
+                 dir_ + "/results"}),
+            kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("name its folder with --tables"));
+  EXPECT_FALSE(std::filesystem::exists(dir_ + "/results"));
+}
+
 TEST_F(CommandsTest, HelpHasExamplesAtEveryLevel) {
   const std::vector<std::vector<std::string>> commands = {{},
                                                           {"run"},

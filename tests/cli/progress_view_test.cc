@@ -59,6 +59,19 @@ TEST(ProgressView, ShowsEverythingOnOneScreen) {
           "  trial 13 epoch 2/3"));
 }
 
+TEST(ProgressView, SaysTheSimulatedTimeOfAReplay) {
+  v1::StudyUpdate update = Running();
+  EXPECT_EQ(SimulatedText(update.study()), "");
+  update.mutable_study()->mutable_spec()->mutable_replay()->set_workers(8);
+  update.mutable_study()->mutable_progress()->set_simulated_seconds(180000);
+  ProgressState state;
+  state.Apply(update);
+  EXPECT_THAT(RenderProgress(state, {.width = 120})[1],
+              HasSubstr("simulated 2 d 02 h"));
+  EXPECT_THAT(RenderEvent(update), HasSubstr("simulated 2 d 02 h"));
+  EXPECT_EQ(SimulatedText(update.study()), "2 d 02 h simulated on 8 workers, ");
+}
+
 TEST(ProgressView, NeverExceedsTheWidth) {
   ProgressState state;
   state.Apply(Running());

@@ -127,6 +127,15 @@ TEST(HypervolumeHistory, GrowsAsTrialsEnd) {
   EXPECT_DOUBLE_EQ(steps[0].hypervolume, 50 * 0.5);
   EXPECT_DOUBLE_EQ(steps[1].hypervolume, 50 * 0.5 + 30 * 0.25);
   EXPECT_DOUBLE_EQ(steps[0].seconds, 19);
+
+  // In a replay time is simulated, also the order.
+  input.trials[0].set_simulated_end_seconds(7200);
+  input.trials[1].set_simulated_end_seconds(3600);
+  const auto simulated =
+      HypervolumeHistory(input.study, input.trials, input.front);
+  EXPECT_DOUBLE_EQ(simulated[0].seconds, 3600);
+  EXPECT_DOUBLE_EQ(simulated[0].hypervolume, 80 * 0.25);
+  EXPECT_DOUBLE_EQ(simulated[1].seconds, 7200);
 }
 
 TEST(NiceTicks, AreRoundAndCoverTheRange) {

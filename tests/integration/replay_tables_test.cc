@@ -1,0 +1,187 @@
+// Every shipped replay study on the public tables: a few values of each, the
+// hypervolume of the whole table, and what a search finds of it.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <optional>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "cli/study_file.h"
+#include "estimator/replay_table.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nas/pareto/pareto.h"
+#include "nas/space/space_factory.h"
+#include "tests/controller/study/engine_harness.h"
+#include "tests/fakes/benchmark_data.h"
+
+namespace hwnas {
+namespace {
+
+using controller::EngineHarness;
+
+// The value of a metric of one row of the files.
+struct Known {
+  const char* metric;
+  double value;
+};
+
+struct TableCase {
+  const char* study;  // examples/replay_{study}.yaml
+  int64_t rows;
+  int networks;  // Different ones.
+  // A row of the files by its choices, and what it holds.
+  std::vector<int> choices;
+  std::vector<Known> known;
+  double cost_s;
+  // Row of oracles.csv with the same objectives; "" if there is none.
+  const char* oracle;
+  // Of the true front's hypervolume: what one row for each network misses, and
+  // what 500 trials of random search may miss.
+  double missing;
+  double regret;
+};
+
+void PrintTo(const TableCase& table, std::ostream* out) { *out << table.study; }
+
+const TableCase kCases[] = {
+    {"nasbench201",
+     15625,
+     6466,
+     {3, 3, 3, 3, 3, 3},
+     {{"accuracy", 71.1066667},
+      {"latency_ms@raspberrypi5", 13.3674875},
+      {"energy_mj@raspberrypi5", 19.500113},
+      {"naswot", 830.230591},
+      {"logsynflow", 11594845.1}},
+     200 * 34.6083154,
+     "nb201_cifar100_pi5_litert_2obj",
+     0.005,
+     0.03},
+};
+
+class ReplayTablesTest : public ::testing::TestWithParam<TableCase> {};
+
+// hv_raw of a problem.
+double OracleHypervolume(const std::string& dir, const std::string& id) {
+  const CsvTable oracles = ReadCsv(dir + "/oracles.csv");
+  for (const auto& row : oracles.rows) {
+    double hypervolume = 0;
+    if (row[0] == id &&
+        absl::SimpleAtod(row[oracles.Column("hv_raw")], &hypervolume)) {
+      return hypervolume;
+    }
+  }
+  ADD_FAILURE() << "no oracle " << id;
+  return 1;
+}
+
+TEST_P(ReplayTablesTest, AnswersWhatTheFilesHold) {
+  HWNAS_REQUIRE_DATA(dir);
+  const TableCase& expected = GetParam();
+  const cli::LoadedStudy study = cli::LoadedStudy::Load(absl::StrCat(
+      HWNAS_SOURCE_DIR, "/examples/replay_", expected.study, ".yaml"));
+  ASSERT_TRUE(study.ok()) << study.Render();
+  const v1::StudySpec& spec = study.spec();
+  const auto space = CreateSpace(*FromProto(spec.space()));
+  ASSERT_TRUE(space.ok()) << space.status();
+  const Problem problem = ProblemFromProto(spec);
+  const auto table =
+      ReplayTable::Load(FromProto(spec.replay()), dir, problem, **space);
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ((*table)->file_rows(), expected.rows);
+  EXPECT_EQ((*table)->size(), expected.networks);
+
+  // Everything the table says of a row.
+  const auto values_of = [&](int row) {
+    std::vector<ReplayValue> all;
+    const auto add = [&](ReplayStage stage, const std::string& device) {
+      auto values = (*table)->Values(row, stage, device);
+      EXPECT_TRUE(values.ok()) << values.status();
+      if (values.ok()) all.insert(all.end(), values->begin(), values->end());
+    };
+    add(ReplayStage::kScreen, "");
+    for (const std::string& device : (*table)->measured_on()) {
+      add(ReplayStage::kMeasure, device);
+    }
+    add(ReplayStage::kTrain, "");
+    return all;
+  };
+  const Architecture canonical =
+      (*space)->Canonicalize(Architecture{expected.choices});
+  ASSERT_EQ(canonical.choices, expected.choices);
+  const int row = (*table)->Find(canonical);
+  ASSERT_GE(row, 0);
+  const std::vector<ReplayValue> values = values_of(row);
+  for (const Known& known : expected.known) {
+    const auto found = std::find_if(
+        values.begin(), values.end(), [&](const ReplayValue& value) {
+          return value.key.ToString() == known.metric;
+        });
+    ASSERT_NE(found, values.end()) << known.metric;
+    EXPECT_DOUBLE_EQ(found->value, known.value) << known.metric;
+  }
+  EXPECT_DOUBLE_EQ(*(*table)->CostSeconds(row), expected.cost_s);
+  if (*expected.oracle == '\0') return;
+
+  // One row for each network gives nearly the front of all rows.
+  std::vector<Point> points;
+  Point reference;
+  for (const ObjectiveSpec& objective : problem.objectives) {
+    const double value = objective.reference.value_or(0);
+    reference.push_back(objective.maximize ? -value : value);
+  }
+  for (const Architecture& member : (*table)->CompleteMembers()) {
+    std::vector<MetricValue> known;
+    for (const ReplayValue& value : values_of((*table)->Find(member))) {
+      known.push_back({value.key, value.value});
+    }
+    const Evaluation evaluation = problem.Evaluate(known);
+    ASSERT_TRUE(evaluation.complete);
+    points.push_back(evaluation.objectives);
+  }
+  const double missing = 1 - Hypervolume(points, reference) /
+                                 OracleHypervolume(dir, expected.oracle);
+  std::printf("%s: one row for each network misses %.3g of the front\n",
+              expected.study, missing);
+  EXPECT_GT(missing, -1e-9);
+  EXPECT_LT(missing, expected.missing);
+}
+
+TEST_P(ReplayTablesTest, IsSearchedToItsEndThroughTheController) {
+  HWNAS_REQUIRE_DATA(dir);
+  const TableCase& expected = GetParam();
+  const cli::LoadedStudy study = cli::LoadedStudy::Load(absl::StrCat(
+      HWNAS_SOURCE_DIR, "/examples/replay_", expected.study, ".yaml"));
+  ASSERT_TRUE(study.ok()) << study.Render();
+  v1::StudySpec spec = study.spec();
+  spec.mutable_strategy()->mutable_random();
+  spec.mutable_budget()->set_trials(500);
+  EngineHarness h(std::make_shared<FaultyJournalStore>(), dir);
+  h.Create("s", spec);
+  while (h.engine->Tick()) {
+  }
+  const v1::Study ended = h.Study("s");
+  EXPECT_EQ(ended.state(), v1::Study::COMPLETED);
+  EXPECT_EQ(ended.progress().completed_count(), 500);
+  EXPECT_EQ(ended.progress().infeasible_count(), 0);
+  EXPECT_GT(ended.progress().simulated_seconds(), 0);
+  if (*expected.oracle == '\0') return;
+  const double regret = 1 - ended.progress().hypervolume() /
+                                OracleHypervolume(dir, expected.oracle);
+  std::printf("%s: 500 random trials, %.1f simulated days, regret %.4f\n",
+              expected.study, ended.progress().simulated_seconds() / 86400,
+              regret);
+  EXPECT_GE(regret, -1e-9);
+  EXPECT_LT(regret, expected.regret);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tables, ReplayTablesTest, ::testing::ValuesIn(kCases),
+                         [](const auto& info) {
+                           return std::string(info.param.study);
+                         });
+
+}  // namespace
+}  // namespace hwnas
