@@ -398,6 +398,18 @@ absl::StatusOr<std::vector<ReplayValue>> ReplayTable::Values(
   return values;
 }
 
+std::vector<MetricValue> ReplayTable::FreeValues(
+    const Architecture& canonical) const {
+  const int row = Find(canonical);
+  std::vector<MetricValue> values;
+  for (const Column& column : fidelities_[0].columns) {
+    if (column.metric.stage != ReplayStage::kScreen) continue;
+    values.push_back(
+        {column.metric.key, row < 0 ? kUnknown : column.values[row]});
+  }
+  return values;
+}
+
 absl::StatusOr<double> ReplayTable::CostSeconds(int row, int epochs) const {
   const Fidelity* fidelity = FindFidelity(epochs);
   if (fidelity == nullptr) {

@@ -65,6 +65,8 @@ class ReplayTable {
   absl::StatusOr<std::vector<ReplayValue>> Values(
       int row, ReplayStage stage, const std::string& device_class,
       int epochs = 0) const;
+  // The values of stage kScreen, always the same metrics; NaN where unknown.
+  std::vector<MetricValue> FreeValues(const Architecture& canonical) const;
   // Simulated seconds of a training from its beginning. NOT_FOUND if the table
   // does not tell.
   absl::StatusOr<double> CostSeconds(int row, int epochs = 0) const;

@@ -123,6 +123,26 @@ absl::Status StudyEngine::EquipReplay(Run& run) {
   return absl::OkStatus();
 }
 
+Evidence StudyEngine::EvidenceOf(const Run& run) const {
+  const SearchSpace* space = run.space.get();
+  Evidence counts = AnalyticEvidence(space);
+  if (run.replay == nullptr) return counts;
+  // What a table gives, at whatever stage, is its affair alone.
+  std::set<MetricKey> given;
+  for (const v1::ReplayMetric& m : run.state.spec().replay().metrics()) {
+    given.insert({m.metric(), m.device()});
+  }
+  return [counts = std::move(counts), given = std::move(given),
+          table = run.replay, space](const Architecture& architecture) {
+    std::vector<MetricValue> values =
+        table->FreeValues(space->Canonicalize(architecture));
+    for (MetricValue& value : counts(architecture)) {
+      if (!given.count(value.key)) values.push_back(std::move(value));
+    }
+    return values;
+  };
+}
+
 absl::Status StudyEngine::SettleReplay(Run& run, int* allowance) {
   while (*allowance > 0 && run.broken.ok() &&
          run.state.state() == v1::Study::RUNNING) {

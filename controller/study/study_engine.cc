@@ -208,9 +208,8 @@ absl::Status StudyEngine::Equip(Run& run) {
     HWNAS_ASSIGN_OR_RETURN(const StrategyConfig strategy,
                            FromProto(state.spec().strategy()));
     HWNAS_ASSIGN_OR_RETURN(
-        run.strategy,
-        CreateStrategy(strategy, run.space.get(), state.problem(),
-                       state.spec().seed(), AnalyticEvidence(run.space.get())));
+        run.strategy, CreateStrategy(strategy, run.space.get(), state.problem(),
+                                     state.spec().seed(), EvidenceOf(run)));
     HWNAS_RETURN_IF_ERROR(ShowObservations(run));
   }
   const absl::Time now = deps_.clock->Now();

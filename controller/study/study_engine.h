@@ -312,6 +312,9 @@ class StudyEngine {
   // -- Replay (replay.cc) --
   // Gives an evaluating study its tables, and its space their bounds.
   absl::Status EquipReplay(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What is free to know before anything is proposed: analytic counts, and in a
+  // replay what the tables tell for free.
+  Evidence EvidenceOf(const Run& run) const;
   // Proposes as simulated workers are free, and lets simulated time pass.
   absl::Status SettleReplay(Run& run, int* allowance)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

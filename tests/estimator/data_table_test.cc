@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/digest.h"
 #include "common/files.h"
+#include "common/rng.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -104,6 +105,31 @@ TEST(DataTable, SaysWhereAFileIsWrong) {
   EXPECT_FALSE(table.Number(2, 1).ok());
   EXPECT_EQ(table.FindColumn("c").status().message(),
             "t.csv has no column \"c\": it has a, b");
+}
+
+TEST(DataTable, SurvivesDamagedBytes) {
+  const std::string good =
+      "a,b,\"c,d\"\r\n1,-2.5e3,\"x\"\"y\"\r\n4,,nan\r\n5,6,7\r\n";
+  Rng rng(7);
+  for (const std::string& whole : {good, Gzip(good)}) {
+    for (int round = 0; round < 2000; ++round) {
+      std::string text = whole;
+      for (uint64_t i = rng.Below(6); i > 0; --i) {
+        text[rng.Below(text.size())] = static_cast<char>(rng.Below(256));
+      }
+      text.resize(rng.Below(text.size() + 1));
+      const absl::StatusOr<DataTable> table = DataTable::Parse("t", text);
+      if (!table.ok()) continue;
+      for (int64_t row = 0; row < table->rows(); ++row) {
+        for (size_t column = 0; column < table->columns().size(); ++column) {
+          const int at = static_cast<int>(column);
+          EXPECT_LE(table->Text(row, at).size(), good.size());
+          (void)table->Number(row, at);
+          EXPECT_FALSE(table->Where(row, at).empty());
+        }
+      }
+    }
+  }
 }
 
 TEST(DataTable, StopsAtItsLimits) {

@@ -1,5 +1,6 @@
 #include "estimator/replay_table.h"
 
+#include <cmath>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
@@ -97,7 +98,11 @@ TEST_F(ReplayTableTest, AnswersByStageWithUnitsConverted) {
   EXPECT_THAT(Texts(table->Values(row, ReplayStage::kScreen, "")),
               ElementsAre("naswot=7"));
   EXPECT_EQ(*table->CostSeconds(row), 80 * 200 + 5);
-  EXPECT_EQ(table->Find(Architecture{{2, 2, 2, 2, 2, 2}}), -1);
+  const Architecture other{{2, 2, 2, 2, 2, 2}};
+  EXPECT_EQ(table->Find(other), -1);
+  ASSERT_EQ(table->FreeValues(table->member(row)).size(), 1u);
+  EXPECT_EQ(table->FreeValues(table->member(row))[0].value, 7);
+  EXPECT_TRUE(std::isnan(table->FreeValues(other)[0].value));
 }
 
 TEST_F(ReplayTableTest, ReadsTheNotationOfTheSpace) {
