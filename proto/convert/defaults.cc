@@ -138,17 +138,21 @@ void FillReplayMetrics(
   }
 }
 
-void FillReplayCost(bool given, v1::ReplayCost* cost) {
+// Of a ReplaySpec or a ReplayFidelity.
+template <typename Message>
+void FillReplayCost(Message* message) {
+  const bool given = message->has_cost();
+  v1::ReplayCost* cost = message->mutable_cost();
   if (!given) cost->set_seconds(1);
   if (!cost->column().empty() && !cost->has_scale()) cost->set_scale(1);
 }
 
 void FillReplay(v1::ReplaySpec* replay) {
   FillReplayMetrics(replay->mutable_metrics());
-  FillReplayCost(replay->has_cost(), replay->mutable_cost());
+  FillReplayCost(replay);
   for (v1::ReplayFidelity& fidelity : *replay->mutable_fidelities()) {
     FillReplayMetrics(fidelity.mutable_metrics());
-    FillReplayCost(fidelity.has_cost(), fidelity.mutable_cost());
+    FillReplayCost(&fidelity);
   }
   if (replay->workers() == 0) replay->set_workers(ReplayConfig{}.workers);
 }
