@@ -108,7 +108,8 @@ TEST_F(ReplayRunTest, IsTheSameSearchAfterItWasKilled) {
         {Cluster::Bin("hwnas"), "run", file, "--dir", dir_ + "/results"},
         dir_ + "/first.log");
     ASSERT_TRUE(WaitUntil(absl::Seconds(60), [&] {
-      return first.Log().find("trial 20 ") != std::string::npos;
+      const auto log = ReadFile(dir_ + "/results/logs/controller.log");
+      return log.ok() && log->find("trial 20 ") != std::string::npos;
     })) << first.Log();
     first.Kill(SIGKILL);
   }
