@@ -207,6 +207,38 @@ TEST_P(ReplayTablesTest, IsSearchedToItsEndThroughTheController) {
   EXPECT_LT(regret, expected.regret);
 }
 
+TEST(ReplayTables, JoinsATableOfFewerNetworks) {
+  HWNAS_REQUIRE_DATA(dir);
+  // Accuracies on analog hardware are known for 6,113 cells.
+  const cli::LoadedStudy study = cli::LoadedStudy::Load(
+      absl::StrCat(HWNAS_SOURCE_DIR, "/examples/replay_nasbench201.yaml"));
+  ASSERT_TRUE(study.ok()) << study.Render();
+  v1::StudySpec spec = study.spec();
+  v1::ReplaySpec& replay = *spec.mutable_replay();
+  v1::ReplayFile& file = *replay.add_tables();
+  file.set_path("nasbench201/analog_cifar10.csv.gz");
+  file.set_join("arch_idx");
+  v1::ReplayMetric& analog = *replay.add_metrics();
+  analog.set_metric("analog_accuracy");
+  analog.set_column("finetuned");
+  spec.add_objectives()->set_maximize("analog_accuracy");
+  replay.set_restrict(true);
+  const auto space = CreateSpace(*FromProto(spec.space()));
+  ASSERT_TRUE(space.ok()) << space.status();
+  const auto table = ReplayTable::Load(FromProto(replay), dir,
+                                       ProblemFromProto(spec), **space);
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ((*table)->size(), 6466);
+  const size_t complete = (*table)->CompleteMembers().size();
+  EXPECT_GT(complete, 2700u);  // They are 2,733 different networks.
+  EXPECT_LE(complete, 2733u);
+  const int row =
+      (*table)->Find((*space)->Canonicalize(Architecture{{4, 3, 3, 4, 4, 4}}));
+  const auto values = (*table)->Values(row, ReplayStage::kTrain, "");
+  ASSERT_TRUE(values.ok()) << values.status();
+  EXPECT_EQ(values->back().value, 81.3392);
+}
+
 INSTANTIATE_TEST_SUITE_P(Tables, ReplayTablesTest, ::testing::ValuesIn(kCases),
                          [](const auto& info) {
                            return std::string(info.param.study);
