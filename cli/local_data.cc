@@ -105,6 +105,7 @@ std::string TablesDir(const std::string& option, const std::string& study_file,
   if (!option.empty()) return option;
   std::string beside = fs::path(study_file).parent_path().string();
   if (beside.empty()) beside = ".";
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here changes it.
   const char* set = std::getenv("HWNAS_DATA_DIR");
   if (set == nullptr || *set == '\0') return beside;
   for (const v1::ReplayFile& file : replay.tables()) {
