@@ -89,9 +89,11 @@ absl::StatusOr<v1::Study> Client::CancelStudy(const std::string& name) {
   return Call(studies_, &v1::StudyService::Stub::CancelStudy, request);
 }
 
-absl::StatusOr<v1::Front> Client::GetFront(const std::string& study_name) {
+absl::StatusOr<v1::Front> Client::GetFront(const std::string& study_name,
+                                           const std::string& device_class) {
   v1::GetFrontRequest request;
   request.set_name(study_name);
+  request.set_device_class(device_class);
   return Call(studies_, &v1::StudyService::Stub::GetFront, request);
 }
 

@@ -34,7 +34,9 @@ class Client {
   absl::StatusOr<v1::Study> PauseStudy(const std::string& name);
   absl::StatusOr<v1::Study> ResumeStudy(const std::string& name);
   absl::StatusOr<v1::Study> CancelStudy(const std::string& name);
-  absl::StatusOr<v1::Front> GetFront(const std::string& study_name);
+  // The front over all objectives, or that of a device class.
+  absl::StatusOr<v1::Front> GetFront(const std::string& study_name,
+                                     const std::string& device_class = "");
   absl::StatusOr<v1::Trial> GetTrial(const std::string& name);
   // All pages. `state` unspecified means every state.
   absl::StatusOr<std::vector<v1::Trial>> ListTrials(

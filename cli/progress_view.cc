@@ -109,9 +109,15 @@ std::vector<std::string> RenderProgress(const ProgressState& state,
 
   if (progress.front_size() > 0) {
     std::vector<std::string> best = BestValues(study);
-    std::string line =
-        absl::StrCat("  front ", progress.front_size(), "   hypervolume ",
-                     FormatNumber(progress.hypervolume(), 5));
+    std::string line = absl::StrCat("  front ", progress.front_size());
+    for (int i = 0; i < progress.device_fronts_size(); ++i) {
+      const v1::DeviceFrontProgress& device = progress.device_fronts(i);
+      absl::StrAppend(&line, i == 0 ? " (" : ", ", device.device_class(), " ",
+                      device.front_size(),
+                      i + 1 == progress.device_fronts_size() ? ")" : "");
+    }
+    absl::StrAppend(&line, "   hypervolume ",
+                    FormatNumber(progress.hypervolume(), 5));
     if (!best.empty()) {
       absl::StrAppend(&line, "   best ", absl::StrJoin(best, ", "));
     }
@@ -185,6 +191,10 @@ std::string RenderEvent(const v1::StudyUpdate& update) {
 
 std::vector<std::string> BestValues(const v1::Study& study) {
   std::vector<std::string> best;
+  if (study.progress().has_best_score()) {
+    best.push_back(
+        absl::StrCat("score ", FormatNumber(study.progress().best_score())));
+  }
   const auto& values = study.progress().best_values();
   const std::vector<MetricColumn> objectives = ObjectiveColumns(study.spec());
   for (size_t i = 0; i < objectives.size(); ++i) {

@@ -48,7 +48,8 @@ std::vector<std::string> RenderProgress(const ProgressState& state,
 // One line for a log: "trial 7 trained ...  [18/24 done, front 6, ...]".
 std::string RenderEvent(const v1::StudyUpdate& update);
 
-// "accuracy 88.31 %" for the best values, one string each.
+// "accuracy 88.31 %" for the best values, one string each; first the best score
+// if there is one.
 std::vector<std::string> BestValues(const v1::Study& study);
 
 // "2 d 05 h simulated on 8 workers, " for a study with `replay`; else empty.

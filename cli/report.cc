@@ -11,11 +11,12 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "cli/progress_view.h"
+#include "cli/svg_many.h"
 #include "cli/svg_plot.h"
 #include "cli/table.h"
 #include "cli/trial_table.h"
 #include "common/version.h"
-#include "nas/pareto/pareto.h"
+#include "nas/pareto/archive.h"
 #include "proto/convert/convert.h"
 #include "proto/convert/resource_names.h"
 
@@ -60,6 +61,18 @@ svg .chosen { fill: none; stroke: var(--ink); stroke-width: 2; }
 svg .infeasible { fill: none; stroke: var(--bad); }
 svg .step { fill: none; stroke-width: 2; stroke: var(--accent); }
 svg .step.front-line { stroke: var(--front); stroke-opacity: 0.75; fill: none; }
+svg .dots { stroke-width: 4; stroke-linecap: round; fill: none; }
+svg .dots.trial { stroke: var(--soft); stroke-opacity: 0.5; }
+svg .dots.infeasible { stroke: var(--bad); stroke-opacity: 0.35; }
+svg .across { fill: none; stroke-width: 1.2; }
+svg .across.trial { fill: none; stroke: var(--soft); stroke-opacity: 0.25; }
+svg .across.front { fill: none; stroke: var(--front); stroke-opacity: 0.7; }
+svg .across.chosen { stroke: var(--ink); stroke-width: 2.4; }
+svg .axis { stroke: var(--muted); }
+svg .halo { paint-order: stroke; stroke: var(--card); stroke-width: 3; }
+svg circle.hot { stroke: var(--ink); stroke-width: 3; }
+svg .across.hot { stroke: var(--ink); stroke-opacity: 1; stroke-width: 3; }
+.wide { grid-column: 1 / -1; }
 svg circle.mark:hover { stroke: var(--ink); stroke-width: 2.5; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; }
 th, td { text-align: left; padding: 6px 12px; border-top: 1px solid var(--grid);
@@ -91,10 +104,17 @@ document.querySelectorAll('svg .mark').forEach(function (mark) {
   const text = title.textContent;
   mark.setAttribute('aria-label', text);
   title.remove();
+  const trial = mark.getAttribute('data-trial');
+  const light = function (on) {
+    if (!trial) { return; }
+    const same = 'svg .mark[data-trial="' + trial + '"]';
+    document.querySelectorAll(same).forEach(function (other) {
+      other.classList.toggle('hot', on); });
+  };
   mark.addEventListener('pointerenter', function () {
-    tip.textContent = text; tip.style.display = 'block'; });
+    tip.textContent = text; tip.style.display = 'block'; light(true); });
   mark.addEventListener('pointerleave', function () {
-    tip.style.display = 'none'; });
+    tip.style.display = 'none'; light(false); });
   mark.addEventListener('pointermove', function (event) {
     const room = window.innerWidth - tip.offsetWidth - 12;
     tip.style.left = Math.max(4, Math.min(event.clientX + 14, room)) + 'px';
@@ -124,10 +144,10 @@ std::string Tooltip(const v1::Trial& trial,
   return text;
 }
 
-// All trials by two objectives; `with_line` joins the front.
-Plot ObjectivePlot(const ReportInput& input, const MetricColumn& x,
-                   const MetricColumn& y,
-                   const std::vector<MetricColumn>& metrics, bool with_line) {
+// All trials by two objectives, and a front's joined by a line.
+Plot ObjectivePlot(const ReportInput& input, const v1::Front& of,
+                   const MetricColumn& x, const MetricColumn& y,
+                   const std::vector<MetricColumn>& metrics) {
   Plot plot;
   plot.title = "All trials";
   auto label = [](const MetricColumn& column) {
@@ -146,7 +166,7 @@ Plot ObjectivePlot(const ReportInput& input, const MetricColumn& x,
                              : PlotSeries::kStepHorizontalFirst,
                   {}};
   std::set<int64_t> members;
-  for (const v1::Trial& trial : input.front.trials()) {
+  for (const v1::Trial& trial : of.trials()) {
     members.insert(trial.number());
     PlotPoint point{Value(trial, x), Value(trial, y), Tooltip(trial, metrics)};
     if (trial.number() == input.chosen_trial) chosen.points.push_back(point);
@@ -175,7 +195,7 @@ Plot ObjectivePlot(const ReportInput& input, const MetricColumn& x,
   };
   if (visible(infeasible)) plot.series.push_back(std::move(infeasible));
   if (visible(others)) plot.series.push_back(std::move(others));
-  if (with_line) plot.series.push_back(std::move(line));
+  plot.series.push_back(std::move(line));
   plot.series.push_back(std::move(front));
   if (visible(chosen)) plot.series.push_back(std::move(chosen));
   return plot;
@@ -219,6 +239,119 @@ bool Zoom(Plot* plot) {
   return true;
 }
 
+// All trials by three or more objectives.
+ManyPlot ManyObjectivesPlot(const ReportInput& input, const v1::Front& of,
+                            const std::vector<MetricColumn>& objectives,
+                            const std::vector<MetricColumn>& metrics) {
+  ManyPlot plot;
+  for (const MetricColumn& objective : objectives) {
+    plot.axes.push_back({objective.title(), objective.maximize});
+  }
+  std::set<int64_t> members;
+  for (const v1::Trial& trial : of.trials()) members.insert(trial.number());
+  // Of a large front, tooltips would make the file unwieldy.
+  const bool brief = members.size() > 200;
+  const auto add = [&](const v1::Trial& trial, const std::string& css_class) {
+    ManyItem item;
+    item.css_class = css_class;
+    item.trial = trial.number();
+    for (const MetricColumn& objective : objectives) {
+      item.values.push_back(Value(trial, objective));
+    }
+    if (css_class == "front" || css_class == "chosen") {
+      item.tooltip = brief ? absl::StrCat("trial ", trial.number())
+                           : Tooltip(trial, metrics);
+    }
+    plot.items.push_back(std::move(item));
+  };
+  for (const v1::Trial& trial : input.trials) {
+    if (trial.number() == input.chosen_trial && members.count(trial.number())) {
+      add(trial, "chosen");
+    }
+    if (members.count(trial.number()) > 0) {
+      add(trial, "front");
+    } else if (trial.state() == v1::Trial::COMPLETED) {
+      add(trial, "trial");
+    } else if (trial.state() == v1::Trial::INFEASIBLE) {
+      add(trial, "infeasible");
+    }
+  }
+  return plot;
+}
+
+void Panel(std::string* html, const std::string& svg, bool wide = false) {
+  absl::StrAppend(html, "<div class=\"panel", wide ? " wide" : "", "\">", svg,
+                  "</div>\n");
+}
+
+// The trials and one front, seen by the objectives of that front.
+void FrontPlots(const ReportInput& input, const v1::Front& of,
+                const std::vector<MetricColumn>& metrics, std::string* html) {
+  const std::vector<MetricColumn> objectives =
+      ObjectiveColumns(input.study.spec(), of.device_class());
+  *html += "<div class=\"plots\">\n";
+  if (objectives.size() == 1) {
+    // One objective: its value by trial.
+    Plot plot;
+    plot.title = absl::StrCat(objectives[0].key(), " by trial");
+    plot.x_label = "trial";
+    plot.y_label = objectives[0].title();
+    PlotSeries all{"trials", "trial", PlotSeries::kDots, {}};
+    PlotSeries best{"front", "front", PlotSeries::kRings, {}};
+    std::set<int64_t> members;
+    for (const v1::Trial& trial : of.trials()) members.insert(trial.number());
+    for (const v1::Trial& trial : input.trials) {
+      (members.count(trial.number()) > 0 ? best : all)
+          .points.push_back({static_cast<double>(trial.number()),
+                             Value(trial, objectives[0]),
+                             Tooltip(trial, metrics)});
+    }
+    plot.series = {std::move(all), std::move(best)};
+    Panel(html, RenderSvg(plot));
+  } else if (objectives.size() == 2) {
+    Plot plot = ObjectivePlot(input, of, objectives[1], objectives[0], metrics);
+    Panel(html, RenderSvg(plot));
+    if (Zoom(&plot)) Panel(html, RenderSvg(plot));
+  } else {
+    const bool wide = objectives.size() > 4;
+    ManyPlot plot = ManyObjectivesPlot(input, of, objectives, metrics);
+    plot.title = "All trials by two objectives each";
+    Panel(html, RenderScatterMatrix(plot), wide);
+    plot.title = "All objectives at once";
+    Panel(html, RenderParallelCoordinates(plot), wide);
+  }
+  *html += "</div>\n";
+}
+
+// The scores of the trials, and the best so far.
+Plot ScorePlot(const ReportInput& input,
+               const std::vector<MetricColumn>& metrics) {
+  Plot plot;
+  plot.title = "Score by trial";
+  plot.x_label = "trial";
+  plot.y_label = "score, more is better";
+  PlotSeries all{"trials", "trial", PlotSeries::kDots, {}};
+  PlotSeries infeasible{"infeasible", "infeasible", PlotSeries::kCrosses, {}};
+  PlotSeries best{"best", "front-line", PlotSeries::kStepHorizontalFirst, {}};
+  for (const v1::Trial& trial : input.trials) {
+    if (!trial.has_score()) continue;
+    const auto number = static_cast<double>(trial.number());
+    const bool feasible = trial.state() == v1::Trial::COMPLETED;
+    (feasible ? all : infeasible)
+        .points.push_back({number, trial.score(), Tooltip(trial, metrics)});
+    if (!feasible) continue;
+    if (best.points.empty() || trial.score() > best.points.back().y) {
+      best.points.push_back({number, trial.score(), ""});
+    }
+  }
+  if (!best.points.empty()) {
+    best.points.push_back({static_cast<double>(input.trials.back().number()),
+                           best.points.back().y, ""});
+  }
+  plot.series = {std::move(infeasible), std::move(all), std::move(best)};
+  return plot;
+}
+
 void Card(std::string* html, const std::string& value,
           const std::string& label) {
   absl::StrAppend(html, "<div class=\"card\"><b>", EscapeXml(value),
@@ -250,11 +383,11 @@ std::string MetricHtml(const v1::Trial& trial, const MetricColumn& column) {
 }
 
 // What limits trust in the front's values, in full: too long for the table.
-std::string RemarksHtml(const ReportInput& input,
+std::string RemarksHtml(const v1::Front& front,
                         const std::vector<MetricColumn>& metrics) {
   std::string items;
   int count = 0;
-  for (const v1::Trial& trial : input.front.trials()) {
+  for (const v1::Trial& trial : front.trials()) {
     for (const MetricColumn& metric : metrics) {
       const v1::Measurement* m = FindMeasurement(trial, metric);
       if (m == nullptr || m->flags().empty()) continue;
@@ -270,10 +403,12 @@ std::string RemarksHtml(const ReportInput& input,
                       items, "</ul></details>\n");
 }
 
-std::string FrontHtml(const ReportInput& input,
+std::string FrontHtml(const ReportInput& input, const v1::Front& front,
                       const std::vector<MetricColumn>& metrics) {
+  const bool scored = ProblemFromProto(input.study.spec()).scored();
   std::string html =
       "<div class=\"scroll\"><table><thead><tr><th class=\"n\">trial</th>";
+  if (scored) html += "<th class=\"n\">score</th>";
   for (const MetricColumn& metric : metrics) {
     // The unit below, and a break where the device's name begins.
     absl::StrAppend(&html, "<th class=\"n\">", EscapeXml(metric.metric));
@@ -286,11 +421,16 @@ std::string FrontHtml(const ReportInput& input,
     html += "</th>";
   }
   html += "<th>architecture</th></tr></thead>\n<tbody>\n";
-  for (const v1::Trial& trial : input.front.trials()) {
+  for (const v1::Trial& trial : front.trials()) {
     absl::StrAppend(
         &html,
         trial.number() == input.chosen_trial ? "<tr class=\"chosen\">" : "<tr>",
         "<td class=\"n\">", trial.number(), "</td>");
+    if (scored) {
+      absl::StrAppend(&html, "<td class=\"n\">",
+                      trial.has_score() ? FormatNumber(trial.score()) : "-",
+                      "</td>");
+    }
     for (const MetricColumn& metric : metrics) {
       html += MetricHtml(trial, metric);
     }
@@ -299,7 +439,7 @@ std::string FrontHtml(const ReportInput& input,
                     "</code></td></tr>\n");
   }
   return absl::StrCat(html, "</tbody></table></div>\n",
-                      RemarksHtml(input, metrics));
+                      RemarksHtml(front, metrics));
 }
 
 // Where the numbers come from and what limits trust in them.
@@ -414,8 +554,8 @@ std::vector<HypervolumeStep> HypervolumeHistory(
                    [&study](const v1::Trial* a, const v1::Trial* b) {
                      return EndOf(study, *a) < EndOf(study, *b);
                    });
-  std::vector<Point> points;
-  double hypervolume = 0;
+  ParetoArchive archive(static_cast<int>(objectives.size()));
+  archive.SetReference(std::move(reference));
   for (const v1::Trial* trial : ended) {
     if (trial->state() == v1::Trial::COMPLETED) {
       Point point;
@@ -423,18 +563,11 @@ std::vector<HypervolumeStep> HypervolumeHistory(
         const double value = Value(*trial, objective);
         point.push_back(objective.maximize ? -value : value);
       }
-      if (std::all_of(point.begin(), point.end(),
-                      [](double v) { return std::isfinite(v); })) {
-        points.push_back(std::move(point));
-        // Only the front matters; keeping it alone keeps this cheap.
-        std::vector<Point> kept;
-        for (int i : NonDominated(points)) kept.push_back(points[i]);
-        points = std::move(kept);
-        hypervolume = Hypervolume(points, reference);
-      }
+      archive.Insert(point, trial->number());
     }
     steps.push_back({static_cast<int64_t>(steps.size()) + 1,
-                     std::max(0., EndOf(study, *trial)), hypervolume});
+                     std::max(0., EndOf(study, *trial)),
+                     archive.hypervolume()});
   }
   return steps;
 }
@@ -479,6 +612,9 @@ std::string RenderReport(const ReportInput& input) {
        "trials ended");
   Card(&html, absl::StrCat(input.front.trials_size()), "on the front");
   Card(&html, absl::StrCat(progress.infeasible_count()), "infeasible");
+  if (progress.has_best_score()) {
+    Card(&html, FormatNumber(progress.best_score()), "best score");
+  }
   for (int i = 0; i < static_cast<int>(objectives.size()) &&
                   i < progress.best_values_size();
        ++i) {
@@ -497,46 +633,29 @@ std::string RenderReport(const ReportInput& input) {
   }
   html += "</div>\n";
 
-  html += "<h2>Trials and front</h2>\n<div class=\"plots\">\n";
-  for (size_t i = 0; i < objectives.size(); ++i) {
-    for (size_t j = i + 1; j < objectives.size(); ++j) {
-      const bool two = objectives.size() == 2;
-      Plot plot =
-          ObjectivePlot(input, objectives[j], objectives[i], metrics, two);
-      absl::StrAppend(&html, "<div class=\"panel\">", RenderSvg(plot),
-                      "</div>\n");
-      if (two && Zoom(&plot)) {
-        absl::StrAppend(&html, "<div class=\"panel\">", RenderSvg(plot),
-                        "</div>\n");
-      }
-    }
+  html += "<h2>Trials and front</h2>\n";
+  FrontPlots(input, input.front, metrics, &html);
+  if (progress.has_best_score()) {
+    html += "<h2>Score</h2>\n<div class=\"plots\">\n";
+    Panel(&html, RenderSvg(ScorePlot(input, metrics)));
+    html += "</div>\n";
   }
-  if (objectives.size() == 1) {
-    // One objective: its value by trial.
-    Plot plot;
-    plot.title = absl::StrCat(objectives[0].key(), " by trial");
-    plot.x_label = "trial";
-    plot.y_label = objectives[0].title();
-    PlotSeries all{"trials", "trial", PlotSeries::kDots, {}};
-    PlotSeries best{"front", "front", PlotSeries::kRings, {}};
-    for (const v1::Trial& trial : input.trials) {
-      (trial.on_front() ? best : all)
-          .points.push_back({static_cast<double>(trial.number()),
-                             Value(trial, objectives[0]),
-                             Tooltip(trial, metrics)});
-    }
-    plot.series = {std::move(all), std::move(best)};
-    absl::StrAppend(&html, "<div class=\"panel\">", RenderSvg(plot),
-                    "</div>\n");
-  }
-  html += "</div>\n";
 
-  absl::StrAppend(&html, "<h2>Front</h2>\n", FrontHtml(input, named));
+  absl::StrAppend(&html, "<h2>Front</h2>\n",
+                  FrontHtml(input, input.front, named));
   if (input.chosen_trial > 0) {
     absl::StrAppend(&html, "<p class=\"muted\">The shaded trial ",
                     input.chosen_trial,
                     " was written as best.onnx. Small figures are the ends of "
                     "the 95 % confidence interval.</p>\n");
+  }
+
+  for (const v1::Front& front : input.device_fronts) {
+    absl::StrAppend(&html, "<h2>Front of ", EscapeXml(front.device_class()),
+                    "</h2>\n<p class=\"muted\">Hypervolume ",
+                    FormatNumber(front.hypervolume(), 5), ".</p>\n");
+    FrontPlots(input, front, metrics, &html);
+    absl::StrAppend(&html, "<p></p>\n", FrontHtml(input, front, named));
   }
 
   const std::vector<HypervolumeStep> history =

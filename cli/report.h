@@ -14,6 +14,8 @@ struct ReportInput {
   v1::Study study;
   std::vector<v1::Trial> trials;  // All, by number.
   v1::Front front;
+  // Of each device class with a front of its own.
+  std::vector<v1::Front> device_fronts;
   // Workers and agents that are known, for the environment. May be empty.
   std::vector<v1::Executor> executors;
   // The study file as written; may be empty.

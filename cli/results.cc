@@ -6,6 +6,7 @@
 #include "cli/trial_table.h"
 #include "common/files.h"
 #include "common/status_macros.h"
+#include "proto/convert/convert.h"
 
 namespace hwnas::cli {
 
@@ -14,6 +15,11 @@ absl::StatusOr<ReportInput> FetchResults(Client* client,
   ReportInput results;
   HWNAS_ASSIGN_OR_RETURN(results.study, client->GetStudy(study_name));
   HWNAS_ASSIGN_OR_RETURN(results.front, client->GetFront(study_name));
+  for (const std::string& device_class :
+       ProblemFromProto(results.study.spec()).FrontDevices()) {
+    HWNAS_ASSIGN_OR_RETURN(results.device_fronts.emplace_back(),
+                           client->GetFront(study_name, device_class));
+  }
   HWNAS_ASSIGN_OR_RETURN(results.trials, client->ListTrials(study_name));
   HWNAS_ASSIGN_OR_RETURN(results.executors,
                          client->ListExecutors(v1::EXECUTOR_KIND_UNSPECIFIED));
@@ -33,33 +39,49 @@ absl::StatusOr<WrittenResults> WriteResults(Client* client, ReportInput results,
     return absl::OkStatus();
   };
   const v1::StudySpec& spec = results.study.spec();
-  const std::vector<v1::Trial> members(results.front.trials().begin(),
-                                       results.front.trials().end());
-  const Table front = FrontTable(spec, members);
-  const Table trials = TrialTable(spec, results.trials);
-  HWNAS_RETURN_IF_ERROR(write("front.csv", front.Render(OutputFormat::kCsv)));
-  HWNAS_RETURN_IF_ERROR(write("front.json", front.Render(OutputFormat::kJson)));
-  HWNAS_RETURN_IF_ERROR(write("trials.csv", trials.Render(OutputFormat::kCsv)));
-  HWNAS_RETURN_IF_ERROR(
-      write("trials.json", trials.Render(OutputFormat::kJson)));
-  if (!members.empty()) {
-    HWNAS_ASSIGN_OR_RETURN(const int index, PickTrial(spec, members, pick));
+  // front<suffix>.csv and .json, and best<suffix>.onnx of the chosen member.
+  auto write_front = [&](const v1::Front& front, const std::string& suffix,
+                         int64_t* chosen, bool* trained) -> absl::Status {
+    const std::vector<v1::Trial> members(front.trials().begin(),
+                                         front.trials().end());
+    const Table table = FrontTable(spec, members);
+    HWNAS_RETURN_IF_ERROR(write(absl::StrCat("front", suffix, ".csv"),
+                                table.Render(OutputFormat::kCsv)));
+    HWNAS_RETURN_IF_ERROR(write(absl::StrCat("front", suffix, ".json"),
+                                table.Render(OutputFormat::kJson)));
+    if (members.empty()) return absl::OkStatus();
+    HWNAS_ASSIGN_OR_RETURN(
+        const int index, PickTrial(spec, members, pick, front.device_class()));
     v1::ExportModelRequest request;
     request.set_name(members[static_cast<size_t>(index)].name());
     const absl::StatusOr<Client::ExportedModel> model =
         client->ExportModel(request);
-    if (model.ok()) {
-      HWNAS_RETURN_IF_ERROR(write("best.onnx", model->onnx));
-      written.chosen_trial = members[static_cast<size_t>(index)].number();
-      written.trained = model->trained;
-      results.chosen_trial = written.chosen_trial;
-    } else if (absl::IsFailedPrecondition(model.status())) {
+    if (absl::IsFailedPrecondition(model.status())) {
       // A space without networks, only known from a table.
       written.why_no_model = std::string(model.status().message());
-    } else {
-      return model.status();
+      return absl::OkStatus();
     }
+    HWNAS_RETURN_IF_ERROR(model.status());
+    HWNAS_RETURN_IF_ERROR(
+        write(absl::StrCat("best", suffix, ".onnx"), model->onnx));
+    *chosen = members[static_cast<size_t>(index)].number();
+    *trained = model->trained;
+    return absl::OkStatus();
+  };
+  HWNAS_RETURN_IF_ERROR(
+      write_front(results.front, "", &written.chosen_trial, &written.trained));
+  results.chosen_trial = written.chosen_trial;
+  for (const v1::Front& front : results.device_fronts) {
+    const std::string suffix = absl::StrCat("-", front.device_class());
+    WrittenResults::OfDevice& device = written.of_devices.emplace_back();
+    device.file = absl::StrCat("best", suffix, ".onnx");
+    HWNAS_RETURN_IF_ERROR(
+        write_front(front, suffix, &device.chosen_trial, &device.trained));
   }
+  const Table trials = TrialTable(spec, results.trials);
+  HWNAS_RETURN_IF_ERROR(write("trials.csv", trials.Render(OutputFormat::kCsv)));
+  HWNAS_RETURN_IF_ERROR(
+      write("trials.json", trials.Render(OutputFormat::kJson)));
   HWNAS_RETURN_IF_ERROR(write("report.html", RenderReport(results)));
   return written;
 }

@@ -20,11 +20,20 @@ struct WrittenResults {
   int64_t chosen_trial = 0;        // In best.onnx; 0 if the front is empty.
   bool trained = false;            // Whether best.onnx has trained weights.
   std::string why_no_model;        // Empty if best.onnx was written.
+  // The same of each front of a device class, in best-<class>.onnx.
+  struct OfDevice {
+    std::string file;
+    int64_t chosen_trial = 0;
+    bool trained = false;
+  };
+  std::vector<OfDevice> of_devices;
 };
 
 // Writes front.csv, front.json, trials.csv, trials.json, report.html and, if
 // the front is not empty and its space has networks, best.onnx of the member
-// that `pick` names (see PickTrial). Each file is replaced as a whole.
+// that `pick` names (see PickTrial); and for each device class with a front of
+// its own front-<class> and best-<class> files. Each file is replaced as a
+// whole.
 absl::StatusOr<WrittenResults> WriteResults(Client* client, ReportInput results,
                                             const std::string& folder,
                                             const std::string& pick);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -15,32 +14,27 @@ namespace {
 
 std::string Coordinate(double value) { return absl::StrFormat("%.1f", value); }
 
-struct Range {
-  double low = std::numeric_limits<double>::infinity();
-  double high = -std::numeric_limits<double>::infinity();
-
-  void Add(double value) {
-    low = std::min(low, value);
-    high = std::max(high, value);
-  }
-  // A little air around the points; something sensible for none or one.
-  void Widen() {
-    if (!(low <= high)) {
-      low = 0;
-      high = 1;
-    }
-    const double span = high - low;
-    const double pad =
-        span > 0 ? 0.05 * span : std::max(0.05 * std::fabs(low), 1e-9);
-    // Quantities that are never negative do not get a negative axis.
-    const bool non_negative = low >= 0;
-    low -= pad;
-    high += pad;
-    if (non_negative) low = std::max(low, 0.);
-  }
-};
-
 }  // namespace
+
+void AxisRange::Add(double value) {
+  low = std::min(low, value);
+  high = std::max(high, value);
+}
+
+void AxisRange::Widen() {
+  if (!(low <= high)) {
+    low = 0;
+    high = 1;
+  }
+  const double span = high - low;
+  const double pad =
+      span > 0 ? 0.05 * span : std::max(0.05 * std::fabs(low), 1e-9);
+  // Quantities that are never negative do not get a negative axis.
+  const bool non_negative = low >= 0;
+  low -= pad;
+  high += pad;
+  if (non_negative) low = std::max(low, 0.);
+}
 
 std::string EscapeXml(absl::string_view text) {
   std::string out;
@@ -96,7 +90,7 @@ std::vector<double> NiceTicks(double low, double high, int count) {
 std::string RenderSvg(const Plot& plot) {
   constexpr double kLeft = 66, kRight = 16, kTop = 34, kBottom = 52;
   const bool windowed = plot.x_min <= plot.x_max && plot.y_min <= plot.y_max;
-  Range xs, ys;
+  AxisRange xs, ys;
   if (windowed) {
     xs = {plot.x_min, plot.x_max};
     ys = {plot.y_min, plot.y_max};

@@ -2,6 +2,7 @@
 // (--ink, --muted, --grid, --accent, ...), so that they follow its theme.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,16 @@ namespace hwnas::cli {
 
 // & < > " ' as entities; control characters, which XML forbids, as '?'.
 std::string EscapeXml(absl::string_view text);
+
+// The values that an axis shows.
+struct AxisRange {
+  double low = std::numeric_limits<double>::infinity();
+  double high = -std::numeric_limits<double>::infinity();
+
+  void Add(double value);
+  // A little air around the values; something sensible for none or one.
+  void Widen();
+};
 
 struct PlotPoint {
   double x = 0;

@@ -85,6 +85,10 @@ Cell MetricCell(const v1::Trial& trial, const MetricColumn& column) {
   return cell;
 }
 
+Cell ScoreCell(const v1::Trial& trial) {
+  return trial.has_score() ? Cell::Number(trial.score()) : Cell("-", nullptr);
+}
+
 }  // namespace
 
 std::string MetricColumn::key() const {
@@ -96,16 +100,22 @@ std::string MetricColumn::title() const {
   return unit.empty() ? key() : absl::StrCat(key(), " [", unit, "]");
 }
 
-std::vector<MetricColumn> ObjectiveColumns(const v1::StudySpec& spec) {
+std::vector<MetricColumn> ObjectiveColumns(const v1::StudySpec& spec,
+                                           const std::string& device_class) {
+  const Problem problem = ProblemFromProto(spec);
   std::vector<MetricColumn> columns;
-  for (const v1::Objective& objective : spec.objectives()) {
+  for (const ObjectiveSpec& objective : problem.objectives) {
+    if (!device_class.empty() && objective.own_front &&
+        objective.key.device_class != device_class) {
+      continue;
+    }
     MetricColumn column;
-    column.maximize = objective.goal_case() == v1::Objective::kMaximize;
-    column.metric =
-        column.maximize ? objective.maximize() : objective.minimize();
-    column.device_class = objective.device();
+    column.maximize = objective.maximize;
+    column.metric = objective.key.metric;
+    column.device_class = objective.key.device_class;
     column.unit = UnitOf(column.metric);
     column.objective = true;
+    column.worst_of = objective.worst_of;
     columns.push_back(std::move(column));
   }
   return columns;
@@ -127,9 +137,8 @@ std::vector<MetricColumn> MetricColumns(const v1::StudySpec& spec,
     column.named = named;
     columns.push_back(std::move(column));
   };
-  for (const v1::Constraint& constraint : spec.constraints()) {
-    add(constraint.metric(), constraint.device(), UnitOf(constraint.metric()),
-        /*named=*/true);
+  for (const MetricKey& key : ProblemFromProto(spec).Keys()) {
+    add(key.metric, key.device_class, UnitOf(key.metric), /*named=*/true);
   }
   const size_t named = columns.size();
   for (const v1::Trial& trial : trials) {
@@ -152,10 +161,26 @@ std::vector<MetricColumn> MetricColumns(const v1::StudySpec& spec,
 
 const v1::Measurement* FindMeasurement(const v1::Trial& trial,
                                        const MetricColumn& column) {
-  for (const v1::Measurement& m : trial.measurements()) {
-    if (Same(column, m.metric(), m.device_class())) return &m;
+  const auto find = [&](const std::string& device_class) {
+    const v1::Measurement* last = nullptr;
+    for (const v1::Measurement& m : trial.measurements()) {
+      if (m.metric() == column.metric && m.device_class() == device_class) {
+        last = &m;
+      }
+    }
+    return last;
+  };
+  if (column.worst_of.empty()) return find(column.device_class);
+  const v1::Measurement* worst = nullptr;
+  for (const std::string& device_class : column.worst_of) {
+    const v1::Measurement* m = find(device_class);
+    if (m == nullptr) return nullptr;
+    if (worst == nullptr || (column.maximize ? m->value() < worst->value()
+                                             : m->value() > worst->value())) {
+      worst = m;
+    }
   }
-  return nullptr;
+  return worst;
 }
 
 std::string TrialStateName(v1::Trial::State state) {
@@ -261,8 +286,10 @@ std::string TrialActivity(const v1::Trial& trial) {
 Table TrialTable(const v1::StudySpec& spec,
                  absl::Span<const v1::Trial> trials) {
   const std::vector<MetricColumn> metrics = MetricColumns(spec, trials);
+  const bool scored = ProblemFromProto(spec).scored();
   std::vector<Column> columns = {
       {"trial", "trial", true}, {"state", "state"}, {"on_front", "front"}};
+  if (scored) columns.push_back({"score", "score", true});
   for (const MetricColumn& metric : metrics) {
     columns.push_back(
         {metric.key(), metric.title(), true, false, !metric.named});
@@ -284,6 +311,7 @@ Table TrialTable(const v1::StudySpec& spec,
     std::vector<Cell> cells = {Cell::Integer(trial.number()),
                                TrialStateName(trial.state()),
                                Cell::Flag(trial.on_front())};
+    if (scored) cells.push_back(ScoreCell(trial));
     for (const MetricColumn& metric : metrics) {
       cells.push_back(MetricCell(trial, metric));
     }
@@ -305,7 +333,9 @@ Table TrialTable(const v1::StudySpec& spec,
 
 Table FrontTable(const v1::StudySpec& spec, absl::Span<const v1::Trial> front) {
   const std::vector<MetricColumn> metrics = MetricColumns(spec, front);
+  const bool scored = ProblemFromProto(spec).scored();
   std::vector<Column> columns = {{"trial", "trial", true}};
+  if (scored) columns.push_back({"score", "score", true});
   for (const MetricColumn& metric : metrics) {
     columns.push_back(
         {metric.key(), metric.title(), true, false, !metric.named});
@@ -317,6 +347,7 @@ Table FrontTable(const v1::StudySpec& spec, absl::Span<const v1::Trial> front) {
   Table table(std::move(columns));
   for (const v1::Trial& trial : front) {
     std::vector<Cell> cells = {Cell::Integer(trial.number())};
+    if (scored) cells.push_back(ScoreCell(trial));
     for (const MetricColumn& metric : metrics) {
       cells.push_back(MetricCell(trial, metric));
     }
@@ -326,6 +357,14 @@ Table FrontTable(const v1::StudySpec& spec, absl::Span<const v1::Trial> front) {
     table.Add(std::move(cells), TrialDetails(trial));
   }
   return table;
+}
+
+std::string DeviceFrontText(const v1::StudySpec& spec, const v1::Front& front) {
+  const std::vector<v1::Trial> members(front.trials().begin(),
+                                       front.trials().end());
+  return absl::StrCat("front of ", front.device_class(), ", hypervolume ",
+                      FormatNumber(front.hypervolume(), 5), ":\n",
+                      FrontTable(spec, members).ToText());
 }
 
 Table StudyTable(absl::Span<const v1::Study> studies) {
@@ -365,7 +404,8 @@ Table StudyTable(absl::Span<const v1::Study> studies) {
 
 absl::StatusOr<int> PickTrial(const v1::StudySpec& spec,
                               absl::Span<const v1::Trial> front,
-                              const std::string& how) {
+                              const std::string& how,
+                              const std::string& device_class) {
   int64_t number = 0;
   const bool is_number = absl::SimpleAtoi(how, &number);
   if (is_number) {
@@ -378,7 +418,10 @@ absl::StatusOr<int> PickTrial(const v1::StudySpec& spec,
         absl::StrCat("trial ", number, " is not on the front: expected one of ",
                      members.empty() ? "none yet" : JoinChoices(members)));
   }
-  const std::vector<MetricColumn> objectives = ObjectiveColumns(spec);
+  const std::vector<MetricColumn> objectives =
+      ObjectiveColumns(spec, device_class);
+  const bool scored = ProblemFromProto(spec).scored();
+  const bool by_score = scored && (how.empty() || how == "best");
   std::vector<std::string> choices = {"knee", "best"};
   int wanted = how == "best" ? 0 : -1;
   for (size_t i = 0; i < objectives.size(); ++i) {
@@ -388,7 +431,7 @@ absl::StatusOr<int> PickTrial(const v1::StudySpec& spec,
   for (size_t i = 0; wanted < 0 && i < objectives.size(); ++i) {
     if (how == objectives[i].metric) wanted = static_cast<int>(i);
   }
-  if (wanted < 0 && how != "knee") {
+  if (wanted < 0 && how != "knee" && !how.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot pick '", Printable(how), "': expected ",
                      JoinChoices(choices), ", or the number of a trial"));
@@ -414,25 +457,27 @@ absl::StatusOr<int> PickTrial(const v1::StudySpec& spec,
     }
   }
   int best = 0;
-  double best_score = worst;
+  double best_cost = worst;
   for (size_t i = 0; i < front.size(); ++i) {
-    double score = 0;
-    if (wanted >= 0) {
-      score = value(front[i], static_cast<size_t>(wanted));
+    double cost = 0;
+    if (by_score) {
+      cost = front[i].has_score() ? -front[i].score() : worst;
+    } else if (wanted >= 0) {
+      cost = value(front[i], static_cast<size_t>(wanted));
     } else {
       for (size_t k = 0; k < objectives.size(); ++k) {
         const double v = value(front[i], k);
         if (!std::isfinite(v)) {
-          score = worst;
+          cost = worst;
           break;
         }
         const double range = high[k] - low[k];
         const double scaled = range > 0 ? (v - low[k]) / range : 0;
-        score += scaled * scaled;
+        cost += scaled * scaled;
       }
     }
-    if (score < best_score) {
-      best_score = score;
+    if (cost < best_cost) {
+      best_cost = cost;
       best = static_cast<int>(i);
     }
   }

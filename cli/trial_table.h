@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "cli/table.h"
 #include "hwnas/v1/study.pb.h"
+#include "hwnas/v1/study_service.pb.h"
 #include "hwnas/v1/trial.pb.h"
 
 namespace hwnas::cli {
@@ -23,19 +24,24 @@ struct MetricColumn {
   // By an objective or a constraint; other metrics do not crowd the tables that
   // people read (JSON, CSV and the report have them all).
   bool named = true;
+  // Of an objective that is the worst over several device classes: these.
+  std::vector<std::string> worst_of;
 
-  // "latency_ms@x86_64".
+  // "latency_ms@x86_64", "latency_ms@worst".
   std::string key() const;
   // "latency_ms@x86_64 [ms]".
   std::string title() const;
 };
 
-std::vector<MetricColumn> ObjectiveColumns(const v1::StudySpec& spec);
+// The objectives of the front over all of them, or of that of a device class.
+std::vector<MetricColumn> ObjectiveColumns(
+    const v1::StudySpec& spec, const std::string& device_class = "");
 // Objectives, then constrained metrics, then whatever else was measured.
 std::vector<MetricColumn> MetricColumns(const v1::StudySpec& spec,
                                         absl::Span<const v1::Trial> trials);
 
-// nullptr if the trial has no such value.
+// nullptr if the trial has no such value. Of several the last counts; of an
+// objective over several devices that of the worst one.
 const v1::Measurement* FindMeasurement(const v1::Trial& trial,
                                        const MetricColumn& column);
 
@@ -52,6 +58,8 @@ std::string TrialActivity(const v1::Trial& trial);
 Table TrialTable(const v1::StudySpec& spec, absl::Span<const v1::Trial> trials);
 // Without states and activities; front members only.
 Table FrontTable(const v1::StudySpec& spec, absl::Span<const v1::Trial> front);
+// The front of one device class under a heading.
+std::string DeviceFrontText(const v1::StudySpec& spec, const v1::Front& front);
 Table StudyTable(absl::Span<const v1::Study> studies);
 
 // Index into `front` of the member that `how` names:
@@ -60,12 +68,16 @@ Table StudyTable(absl::Span<const v1::Study> studies);
 //                 Euclidean distance)
 //   an objective  its best member: "accuracy", "latency_ms@x86_64", or just
 //                 "latency_ms"
-//   "best"        the best member of the first objective
+//   "best"        the member with the best score; in a study without scores the
+//                 best member of the first objective
 //   a number      that trial
-// INVALID_ARGUMENT names the choices; NOT_FOUND if the front is empty.
+//   ""            "best" in a study with scores, else "knee"
+// `device_class` says whose front it is. INVALID_ARGUMENT names the choices;
+// NOT_FOUND if the front is empty.
 absl::StatusOr<int> PickTrial(const v1::StudySpec& spec,
                               absl::Span<const v1::Trial> front,
-                              const std::string& how);
+                              const std::string& how,
+                              const std::string& device_class = "");
 
 // "2026-01-31 12:00:00" in local time; empty if unset.
 std::string FormatTime(const google::protobuf::Timestamp& time);

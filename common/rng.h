@@ -39,10 +39,11 @@ class Rng {
 
   // Uniform in [0, bound); bound > 0. Without modulo bias.
   uint64_t Below(uint64_t bound) {
-    const uint64_t threshold = -bound % bound;
     for (;;) {
       const uint64_t r = Next();
-      if (r >= threshold) return r % bound;
+      // The lowest 2^64 % bound values are dropped; that is less than bound, so
+      // hardly ever needed.
+      if (r >= bound || r >= -bound % bound) return r % bound;
     }
   }
 

@@ -133,8 +133,7 @@ class ReplayTable::Loader {
   Loader(const ReplayConfig& config, const Problem& problem,
          const SearchSpace& space)
       : config_(config), space_(space) {
-    for (const ObjectiveSpec& o : problem.objectives) needed_.insert(o.key);
-    for (const ConstraintSpec& c : problem.constraints) needed_.insert(c.key);
+    for (MetricKey& key : problem.Keys()) needed_.insert(std::move(key));
   }
 
   absl::StatusOr<std::unique_ptr<ReplayTable>> Load(const std::string& dir) {

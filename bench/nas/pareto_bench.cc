@@ -79,6 +79,8 @@ BENCHMARK(BM_ArchiveRandomPoints)
     ->Args({10000, 2})
     ->Args({10000, 3})
     ->Args({10000, 4})
+    ->Args({10000, 6})
+    ->Args({10000, 8})
     ->Unit(benchmark::kMillisecond);
 
 // The worst case: each point joins the front and none ever leaves it.
@@ -91,6 +93,8 @@ BENCHMARK(BM_ArchiveAllOnTheFront)
     ->Args({10000, 2})
     ->Args({10000, 3})
     ->Args({1000, 4})
+    ->Args({1000, 6})
+    ->Args({1000, 8})
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

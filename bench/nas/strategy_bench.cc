@@ -96,6 +96,11 @@ void BM_Rebuild(benchmark::State& state, const StrategyConfig& config) {
 HWNAS_BENCH_STRATEGY(random, RandomConfig{});
 HWNAS_BENCH_STRATEGY(ageing_evolution, AgeingEvolutionConfig{});
 HWNAS_BENCH_STRATEGY(nsga2, Nsga2Config{});
+HWNAS_BENCH_STRATEGY(quasi_random, QuasiRandomConfig{});
+HWNAS_BENCH_STRATEGY(nsga3, Nsga3Config{});
+HWNAS_BENCH_STRATEGY(moead, MoeadConfig{});
+HWNAS_BENCH_STRATEGY(local_search, LocalSearchConfig{});
+HWNAS_BENCH_STRATEGY(reinforce, ReinforceConfig{});
 
 }  // namespace
 }  // namespace hwnas

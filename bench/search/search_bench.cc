@@ -55,7 +55,15 @@ std::vector<Named> AllStrategies() {
           {"random", RandomConfig{}},
           {"ageing_evolution", AgeingEvolutionConfig{}},
           {"nsga2", Nsga2Config{}},
-          {"bayesian", BayesianConfig{}}};
+          {"quasi_random", QuasiRandomConfig{}},
+          {"nsga3", Nsga3Config{}},
+          {"moead", MoeadConfig{}},
+          {"local_search", LocalSearchConfig{}},
+          {"reinforce", ReinforceConfig{}},
+          {"bayesian", BayesianConfig{}},
+          {"motpe", MotpeConfig{}},
+          {"mo_bananas", MoBananasConfig{}},
+          {"motpe_univariate", MotpeConfig{.multivariate = false}}};
 }
 
 // All lines of one search.

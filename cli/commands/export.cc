@@ -13,7 +13,8 @@ namespace hwnas::cli {
 void AddExportCommand(CLI::App* app, Context* context) {
   struct Options {
     std::string study;
-    std::string pick = "knee";
+    std::string pick;
+    std::string device;
     std::string file;
     std::string dir;
     bool untrained = false;
@@ -25,9 +26,14 @@ void AddExportCommand(CLI::App* app, Context* context) {
   command->add_option("study", options->study, "Name of the study")->required();
   command
       ->add_option("-t,--trial,--pick", options->pick,
-                   "knee: the best compromise; best: best by the first "
-                   "objective; or an objective's name; or a trial's number")
-      ->capture_default_str();
+                   "knee: the best compromise; best: best by the score or else "
+                   "by the first objective; or an objective's name; or a "
+                   "trial's number. Without it best if the study has a score, "
+                   "else knee")
+      ->type_name("PICK");
+  command->add_option("--device", options->device,
+                      "Choose from the front of this device class, which the "
+                      "study has for each of an objective's `devices`");
   command->add_option("-f,--output-file", options->file,
                       "ONNX file to write. Without it <study>-<trial>.onnx");
   command->add_option("-d,--dir", options->dir,
@@ -42,6 +48,7 @@ void AddExportCommand(CLI::App* app, Context* context) {
   SetExamples(command, {"hwnas export fashion-mnist --output-file model.onnx",
                         "hwnas export fashion-mnist --trial accuracy",
                         "hwnas export fashion-mnist --trial 17 --batch 8",
+                        "hwnas export two-boards --device raspberrypi5",
                         "hwnas export fashion-mnist --dir results"});
   SetAction(command, context, [=]() -> absl::Status {
     HWNAS_ASSIGN_OR_RETURN(const std::string name,
@@ -61,11 +68,13 @@ void AddExportCommand(CLI::App* app, Context* context) {
     int64_t number = 0;
     if (!absl::SimpleAtoi(options->pick, &number)) {  // Any trial by number.
       HWNAS_ASSIGN_OR_RETURN(const v1::Study study, client.GetStudy(name));
-      HWNAS_ASSIGN_OR_RETURN(const v1::Front front, client.GetFront(name));
+      HWNAS_ASSIGN_OR_RETURN(const v1::Front front,
+                             client.GetFront(name, options->device));
       const std::vector<v1::Trial> members(front.trials().begin(),
                                            front.trials().end());
-      HWNAS_ASSIGN_OR_RETURN(const int index,
-                             PickTrial(study.spec(), members, options->pick));
+      HWNAS_ASSIGN_OR_RETURN(
+          const int index,
+          PickTrial(study.spec(), members, options->pick, options->device));
       number = members[static_cast<size_t>(index)].number();
     }
     v1::ExportModelRequest request;

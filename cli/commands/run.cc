@@ -40,7 +40,7 @@ struct RunOptions {
   std::string file;
   std::string dir;
   bool fresh = false;
-  std::string pick = "knee";
+  std::string pick;
   std::string data_dir;
   std::string device_class;
   std::string tables;
@@ -139,9 +139,17 @@ class EmbeddedRun {
       if (stage.kind == v1::MEASURE && !here.empty() &&
           stage.device_class != here) {
         for (int i = 0; i < study->spec().objectives_size(); ++i) {
-          if (study->spec().objectives(i).device() == stage.device_class) {
-            study->AddError(absl::StrCat("spec.objectives[", i, "].device"),
+          const v1::Objective& objective = study->spec().objectives(i);
+          const std::string path = absl::StrCat("spec.objectives[", i, "]");
+          if (objective.device() == stage.device_class) {
+            study->AddError(path + ".device",
                             ElsewhereMessage(stage.device_class, here));
+          }
+          for (int j = 0; j < objective.devices_size(); ++j) {
+            if (objective.devices(j) == stage.device_class) {
+              study->AddError(absl::StrCat(path, ".devices[", j, "]"),
+                              ElsewhereMessage(stage.device_class, here));
+            }
           }
         }
         for (int i = 0; i < study->spec().constraints_size(); ++i) {
@@ -272,6 +280,7 @@ class EmbeddedRun {
   }
 
   absl::Status Search(const LoadedStudy& study) {
+    const absl::Time begun = absl::Now();
     HWNAS_RETURN_IF_ERROR(StartController());
     Client client(context_.connect(address_), address_);
     v1::CreateStudyRequest request;
@@ -303,8 +312,9 @@ class EmbeddedRun {
                     << "searches anew.\n";
     } else {
       HWNAS_RETURN_IF_ERROR(StartExecutors());
-      *context_.out << (done > 0 ? "Resuming" : "Searching") << " "
-                    << study.id() << " in " << folder_->path()
+      *context_.out << (FromProto(found.create_time()) < begun ? "Resuming"
+                                                               : "Searching")
+                    << " " << study.id() << " in " << folder_->path()
                     << " (controller at " << address_
                     << "; Ctrl-C stops, to be resumed later)\n";
       for (const StageKey& stage : stages_) {
@@ -373,6 +383,9 @@ class EmbeddedRun {
                   << " on the front, hypervolume "
                   << FormatNumber(results.front.hypervolume(), 5) << "\n\n"
                   << FrontTable(results.study.spec(), members).ToText();
+    for (const v1::Front& front : results.device_fronts) {
+      *context_.out << "\n" << DeviceFrontText(results.study.spec(), front);
+    }
     HWNAS_ASSIGN_OR_RETURN(const WrittenResults written,
                            WriteResults(client, std::move(results),
                                         folder_->path(), options_.pick));
@@ -382,11 +395,16 @@ class EmbeddedRun {
     }
     for (const std::string& file : written.files) {
       *context_.out << "  " << file;
+      const auto describe = [&](int64_t trial, bool trained) {
+        *context_.out << "  (trial " << trial << ", "
+                      << (options_.pick.empty() ? "" : options_.pick + ", ")
+                      << (trained ? "trained" : "random") << " weights)";
+      };
       if (file == "best.onnx") {
-        *context_.out << "  (trial " << written.chosen_trial << ", "
-                      << options_.pick << ", "
-                      << (written.trained ? "trained" : "random")
-                      << " weights)";
+        describe(written.chosen_trial, written.trained);
+      }
+      for (const WrittenResults::OfDevice& device : written.of_devices) {
+        if (file == device.file) describe(device.chosen_trial, device.trained);
       }
       *context_.out << "\n";
     }
@@ -438,8 +456,9 @@ void AddRunCommand(CLI::App* app, Context* context) {
   command
       ->add_option("--pick", options->pick,
                    "Front member to write as best.onnx: knee, best, or an "
-                   "objective such as accuracy")
-      ->capture_default_str();
+                   "objective such as accuracy. Without it best if the study "
+                   "has a score, else knee")
+      ->type_name("PICK");
   command->add_option("--data-dir", options->data_dir,
                       "Where the worker finds data sets. Without it the "
                       "system's packages");

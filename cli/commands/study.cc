@@ -18,6 +18,12 @@ absl::Status PrintFront(Client* client, const v1::Study& study,
   const std::vector<v1::Trial> trials(front.trials().begin(),
                                       front.trials().end());
   *out << FrontTable(study.spec(), trials).Render(OutputFormat::kTable);
+  for (const std::string& device_class :
+       ProblemFromProto(study.spec()).FrontDevices()) {
+    HWNAS_ASSIGN_OR_RETURN(const v1::Front of_device,
+                           client->GetFront(study.name(), device_class));
+    *out << "\n" << DeviceFrontText(study.spec(), of_device);
+  }
   return absl::OkStatus();
 }
 
@@ -170,17 +176,23 @@ void AddTrialsCommand(CLI::App* app, Context* context) {
 
 void AddFrontCommand(CLI::App* app, Context* context) {
   auto study = std::make_shared<std::string>();
+  auto device = std::make_shared<std::string>();
   CLI::App* command = AddStudyCommand(
       app, "front", "The non-dominated feasible trials", study.get());
+  command->add_option("--device", *device,
+                      "The front of this device class, which a study has for "
+                      "each of an objective's `devices`");
   AddServerOption(command, context);
   AddOutputOption(command, context);
   SetExamples(command, {"hwnas front fashion-mnist",
-                        "hwnas front fashion-mnist --output json"});
+                        "hwnas front fashion-mnist --output json",
+                        "hwnas front two-boards --device raspberrypi5"});
   SetAction(command, context, [=]() -> absl::Status {
     HWNAS_ASSIGN_OR_RETURN(const std::string name, StudyNameFromUser(*study));
     Client client = context->MakeClient();
     HWNAS_ASSIGN_OR_RETURN(const v1::Study found, client.GetStudy(name));
-    HWNAS_ASSIGN_OR_RETURN(const v1::Front front, client.GetFront(name));
+    HWNAS_ASSIGN_OR_RETURN(const v1::Front front,
+                           client.GetFront(name, *device));
     const std::vector<v1::Trial> trials(front.trials().begin(),
                                         front.trials().end());
     *context->out << FrontTable(found.spec(), trials).Render(context->format());

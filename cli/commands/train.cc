@@ -81,6 +81,9 @@ absl::StatusOr<Chosen> FromFolder(const TrainOptions& options) {
     for (const Json& row : rows) {
       v1::Trial trial;
       trial.set_number(row.at("trial").get<int64_t>());
+      if (row.contains("score") && row["score"].is_number()) {
+        trial.set_score(row["score"].get<double>());
+      }
       trial.mutable_architecture()->set_text(
           row.at("architecture").get<std::string>());
       for (const Json& choice : row.at("choices")) {

@@ -232,7 +232,8 @@ grpc::Status StudyServiceImpl::GetFront(grpc::ServerContext* context,
                                         v1::Front* response) {
   const auto id = ParseStudyName(request->name());
   if (!id.ok()) return Reply(metrics_, id.status());
-  return Reply(metrics_, engine_->GetFront(*id), response);
+  return Reply(metrics_, engine_->GetFront(*id, request->device_class()),
+               response);
 }
 
 grpc::Status StudyServiceImpl::ExportModel(

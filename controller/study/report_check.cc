@@ -92,9 +92,7 @@ std::string Truncated(const std::string& text, size_t size) {
 
 std::vector<MetricKey> MetricsOf(const StageKey& stage,
                                  const Problem& problem) {
-  std::vector<MetricKey> keys;
-  for (const ObjectiveSpec& o : problem.objectives) keys.push_back(o.key);
-  for (const ConstraintSpec& c : problem.constraints) keys.push_back(c.key);
+  std::vector<MetricKey> keys = problem.Keys();
   const auto of_stage = [&](const MetricKey& key) {
     if (stage.kind == v1::ASK) return true;
     if (stage.kind == v1::REPLAY) {

@@ -413,7 +413,7 @@ absl::Status StudyEngine::ShowObservations(Run& run) {
                                   .architecture = std::move(architecture),
                                   .digest = trial.architecture.digest(),
                                   .origin = trial.origin},
-                     .evaluation = trial.evaluation});
+                     .evaluation = trial.evaluation.Shown()});
   }
   return fresh.empty() ? absl::OkStatus() : run.strategy->Observe(fresh);
 }

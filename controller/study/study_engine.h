@@ -127,7 +127,9 @@ class StudyEngine {
       const std::string& study_id, const v1::ListTrialsRequest& request);
   absl::StatusOr<v1::Trial> GetTrial(const std::string& study_id,
                                      int64_t number);
-  absl::StatusOr<v1::Front> GetFront(const std::string& study_id);
+  // The front over all objectives, or that of a device class.
+  absl::StatusOr<v1::Front> GetFront(const std::string& study_id,
+                                     const std::string& device_class = "");
   // The graph of a trial and where its weights are.
   absl::StatusOr<TrialModel> ModelOf(const std::string& study_id,
                                      int64_t number);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -37,6 +38,13 @@ std::vector<MetricValue> ValuesOf(
     values.push_back({{m.metric(), m.device_class()}, m.value()});
   }
   return values;
+}
+
+Point StudyFront::Select(absl::Span<const double> declared) const {
+  Point point;
+  point.reserve(objectives.size());
+  for (const int i : objectives) point.push_back(declared[i]);
+  return point;
 }
 
 std::vector<MetricValue> TrialRecord::Values() const {
@@ -128,7 +136,18 @@ absl::Status StudyState::ApplyCreated(const v1::StudyCreated& e,
   stage_keys_ = StagesOf(spec_);
   state_ = v1::Study::RUNNING;
   create_time_ = time;
-  archive_.emplace(static_cast<int>(problem_.objectives.size()));
+  std::vector<std::string> front_names = problem_.FrontDevices();
+  front_names.insert(front_names.begin(), "");
+  for (std::string& device_class : front_names) {
+    std::vector<int> objectives(problem_.objectives.size());
+    std::iota(objectives.begin(), objectives.end(), 0);
+    if (!device_class.empty()) {
+      objectives = problem_.FrontObjectives(device_class);
+    }
+    const int count = static_cast<int>(objectives.size());
+    fronts_.push_back(
+        {std::move(device_class), std::move(objectives), ParetoArchive(count)});
+  }
   return absl::OkStatus();
 }
 
@@ -365,7 +384,7 @@ absl::Status StudyState::ApplyEnded(const v1::TrialEnded& e, absl::Time time) {
     ++infeasible_count_;
   } else {
     ++completed_count_;
-    AddToFront(*trial);
+    AddToFronts(*trial);
   }
   return absl::OkStatus();
 }
@@ -383,8 +402,8 @@ absl::Status StudyState::ApplyIgnored(const v1::ResultIgnored& e) {
   return absl::OkStatus();
 }
 
-void StudyState::AddToFront(const TrialRecord& trial) {
-  const std::vector<double>& point = trial.evaluation.objectives;
+void StudyState::AddToFronts(const TrialRecord& trial) {
+  const std::vector<double>& point = trial.evaluation.declared;
   if (completed_count_ <= kReferenceTrials) {
     if (worst_.empty()) {
       worst_ = point;
@@ -393,15 +412,21 @@ void StudyState::AddToFront(const TrialRecord& trial) {
         worst_[i] = std::max(worst_[i], point[i]);
       }
     }
-    Point reference = Reference();
-    for (size_t i = 0; i < reference.size(); ++i) {
-      if (problem_.objectives[i].maximize) reference[i] = -reference[i];
-    }
-    if (reference != archive_->reference()) {
-      archive_->SetReference(std::move(reference));
-    }
   }
-  archive_->Insert(point, trial.number);
+  for (StudyFront& front : fronts_) {
+    if (completed_count_ <= kReferenceTrials) {
+      Point reference = Reference(front);
+      for (size_t i = 0; i < reference.size(); ++i) {
+        if (problem_.objectives[front.objectives[i]].maximize) {
+          reference[i] = -reference[i];
+        }
+      }
+      if (reference != front.archive.reference()) {
+        front.archive.SetReference(std::move(reference));
+      }
+    }
+    front.archive.Insert(front.Select(point), trial.number);
+  }
   const bool first = best_values_.empty();
   best_values_.resize(point.size());
   for (size_t i = 0; i < point.size(); ++i) {
@@ -410,11 +435,13 @@ void StudyState::AddToFront(const TrialRecord& trial) {
     double& best = best_values_[i];
     if (first || (maximize ? value > best : value < best)) best = value;
   }
+  const std::optional<double>& score = trial.evaluation.score;
+  if (score && (!best_score_ || *score > *best_score_)) best_score_ = score;
 }
 
-std::vector<double> StudyState::Reference() const {
+std::vector<double> StudyState::Reference(const StudyFront& front) const {
   std::vector<double> reference;
-  for (size_t i = 0; i < problem_.objectives.size(); ++i) {
+  for (const int i : front.objectives) {
     const ObjectiveSpec& objective = problem_.objectives[i];
     if (objective.reference) {
       reference.push_back(*objective.reference);
@@ -429,20 +456,29 @@ std::vector<double> StudyState::Reference() const {
   return reference;
 }
 
-std::vector<int64_t> StudyState::Front() const {
-  if (!archive_) return {};
-  std::vector<int64_t> front = archive_->ids();
-  std::sort(front.begin(), front.end(), [&](int64_t a, int64_t b) {
-    const auto& left = trials_[a - 1].evaluation.objectives;
-    const auto& right = trials_[b - 1].evaluation.objectives;
+const StudyFront* StudyState::FindFront(absl::string_view device_class) const {
+  for (const StudyFront& front : fronts_) {
+    if (front.device_class == device_class) return &front;
+  }
+  return nullptr;
+}
+
+std::vector<int64_t> StudyState::Members(const StudyFront& front) const {
+  std::vector<int64_t> members = front.archive.ids();
+  std::sort(members.begin(), members.end(), [&](int64_t a, int64_t b) {
+    const Point left = front.Select(trials_[a - 1].evaluation.declared);
+    const Point right = front.Select(trials_[b - 1].evaluation.declared);
     return left != right ? left < right : a < b;
   });
-  return front;
+  return members;
 }
 
 bool StudyState::OnFront(int64_t number) const {
-  return archive_ && std::find(archive_->ids().begin(), archive_->ids().end(),
-                               number) != archive_->ids().end();
+  return std::any_of(
+      fronts_.begin(), fronts_.end(), [&](const StudyFront& front) {
+        const std::vector<int64_t>& ids = front.archive.ids();
+        return std::find(ids.begin(), ids.end(), number) != ids.end();
+      });
 }
 
 }  // namespace hwnas::controller

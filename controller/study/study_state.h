@@ -79,6 +79,18 @@ struct TrialRecord {
   std::vector<MetricValue> Values() const;
 };
 
+// The non-dominated completed trials by some of a study's objectives.
+struct StudyFront {
+  std::string device_class;     // Empty: over all objectives.
+  std::vector<int> objectives;  // Indices into those of the problem.
+  // Points of these objectives, minimised; ids are numbers of trials. Its
+  // hypervolume is 0 until a trial has completed.
+  ParetoArchive archive;
+
+  // The values of these objectives.
+  Point Select(absl::Span<const double> declared) const;
+};
+
 // The values that measurements state.
 std::vector<MetricValue> ValuesOf(
     absl::Span<const v1::Measurement> measurements);
@@ -129,18 +141,23 @@ class StudyState {
   // Fencing token of the last lease.
   int64_t last_token() const { return last_token_; }
 
-  // Numbers of the trials on the front, by the first objective, best first.
-  std::vector<int64_t> Front() const;
+  // The front over all objectives, then one for each of
+  // Problem::FrontDevices().
+  const std::vector<StudyFront>& fronts() const { return fronts_; }
+  // nullptr if the device class has no front of its own; "" is the first.
+  const StudyFront* FindFront(absl::string_view device_class) const;
+  // Numbers of the trials on a front, by its first objective, best first.
+  std::vector<int64_t> Members(const StudyFront& front) const;
+  // Of a front's objectives, in each metric's own sense. Empty while an
+  // objective without a reference of its own has no value yet.
+  std::vector<double> Reference(const StudyFront& front) const;
+  // Whether the trial is on any front.
   bool OnFront(int64_t number) const;
-  int64_t front_size() const { return archive_ ? archive_->size() : 0; }
-  // With respect to Reference(); 0 until a trial has completed.
-  double hypervolume() const { return archive_ ? archive_->hypervolume() : 0; }
-  // In each metric's own sense. Empty while an objective without a reference of
-  // its own has no value yet.
-  std::vector<double> Reference() const;
   // Best value of each objective among completed trials, in its own sense;
   // empty until there is one.
   const std::vector<double>& best_values() const { return best_values_; }
+  // Largest score among completed trials.
+  std::optional<double> best_score() const { return best_score_; }
 
  private:
   absl::Status ApplyCreated(const v1::StudyCreated& e, absl::Time time);
@@ -158,7 +175,7 @@ class StudyState {
                                             v1::StageKind kind,
                                             const std::string& device_class);
   void Queue(TrialRecord& trial, absl::Time time);
-  void AddToFront(const TrialRecord& trial);
+  void AddToFronts(const TrialRecord& trial);
 
   int64_t sequence_ = 0;
   std::string study_id_;
@@ -180,11 +197,12 @@ class StudyState {
   int64_t last_token_ = 0;
   double simulated_s_ = 0;
   double simulated_work_s_ = 0;
-  std::optional<ParetoArchive> archive_;
+  std::vector<StudyFront> fronts_;
   // Worst value so far of each objective (minimised) among the first
   // kReferenceTrials completed trials.
   Point worst_;
   std::vector<double> best_values_;
+  std::optional<double> best_score_;
 };
 
 }  // namespace hwnas::controller

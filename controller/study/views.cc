@@ -3,6 +3,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/status_macros.h"
 #include "controller/study/report_check.h"
 #include "controller/study/study_engine.h"
@@ -43,12 +44,24 @@ v1::Study StudyEngine::StudyView(const Run& run) const {
   progress->set_waiting_count(active - running);
   progress->set_completed_count(state.completed_count());
   progress->set_infeasible_count(state.infeasible_count());
-  progress->set_front_size(state.front_size());
-  progress->set_hypervolume(state.hypervolume());
+  for (const StudyFront& front : state.fronts()) {
+    if (front.device_class.empty()) {
+      progress->set_front_size(front.archive.size());
+      progress->set_hypervolume(front.archive.hypervolume());
+      for (const double value : state.Reference(front)) {
+        progress->add_reference(value);
+      }
+      continue;
+    }
+    v1::DeviceFrontProgress* device = progress->add_device_fronts();
+    device->set_device_class(front.device_class);
+    device->set_front_size(front.archive.size());
+    device->set_hypervolume(front.archive.hypervolume());
+  }
   for (const double value : state.best_values()) {
     progress->add_best_values(value);
   }
-  for (const double value : state.Reference()) progress->add_reference(value);
+  if (state.best_score()) progress->set_best_score(*state.best_score());
   const double elapsed = absl::ToDoubleSeconds(WorkTime(run));
   progress->set_elapsed_seconds(elapsed);
   if (state.spec().has_replay()) {
@@ -115,6 +128,7 @@ v1::Trial StudyEngine::TrialView(const Run& run,
     view.set_weights_digest(it->second);
   }
   view.set_on_front(run.state.OnFront(trial.number));
+  if (trial.evaluation.score) view.set_score(*trial.evaluation.score);
   return view;
 }
 
@@ -185,15 +199,30 @@ absl::StatusOr<const TrialRecord*> StudyEngine::FindTrial(
                    "; it has ", run.state.trials().size()));
 }
 
-absl::StatusOr<v1::Front> StudyEngine::GetFront(const std::string& study_id) {
+absl::StatusOr<v1::Front> StudyEngine::GetFront(
+    const std::string& study_id, const std::string& device_class) {
   MutexLock lock(&mutex_);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
-  v1::Front front;
-  for (const int64_t number : run->state.Front()) {
-    *front.add_trials() = TrialView(*run, *run->state.FindTrial(number));
+  const StudyState& state = run->state;
+  const StudyFront* found = state.FindFront(device_class);
+  if (found == nullptr) {
+    const std::vector<std::string> devices = state.problem().FrontDevices();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "study '", study_id, "' has no front of '", Truncated(device_class, 64),
+        "': ",
+        devices.empty()
+            ? "no objective is over each of several devices"
+            : absl::StrCat("expected ", absl::StrJoin(devices, ", "))));
   }
-  front.set_hypervolume(run->state.hypervolume());
-  for (const double value : run->state.Reference()) front.add_reference(value);
+  v1::Front front;
+  front.set_device_class(device_class);
+  for (const int64_t number : state.Members(*found)) {
+    *front.add_trials() = TrialView(*run, *state.FindTrial(number));
+  }
+  front.set_hypervolume(found->archive.hypervolume());
+  for (const double value : state.Reference(*found)) {
+    front.add_reference(value);
+  }
   return front;
 }
 

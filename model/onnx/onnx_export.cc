@@ -359,6 +359,23 @@ class Writer {
       case OpKind::kDropout:
         value = values_[first];
         break;
+      case OpKind::kChannelShuffle: {
+        value.is_2d = false;
+        const TensorShape& shape = node.shape;
+        const std::string split = Int64Initializer(
+            node.name + "/split",
+            {options_.batch, node.groups, shape.channels / node.groups,
+             shape.height, shape.width});
+        Emit("Reshape", {As4d(first), split}, node.name + "/groups");
+        SetInts(
+            Emit("Transpose", {node.name + "/groups"}, node.name + "/shuffled"),
+            "perm", {0, 2, 1, 3, 4});
+        Emit("Reshape",
+             {node.name + "/shuffled",
+              Int64Initializer(node.name + "/shape", Dims(shape))},
+             node.name);
+        break;
+      }
     }
   }
 

@@ -146,7 +146,8 @@ void GraphModule::BuildSteps() {
 
   // Node -> step that computes its value.
   std::vector<int> step_of(nodes.size(), -1);
-  using Signature = std::tuple<OpKind, std::vector<int>, int, int, int, bool>;
+  using Signature =
+      std::tuple<OpKind, std::vector<int>, int, int, int, int, bool>;
   std::map<Signature, int> known;
   for (size_t n = 0; n < nodes.size(); ++n) {
     Step step;
@@ -157,7 +158,7 @@ void GraphModule::BuildSteps() {
     if (IsPure(nodes[n].op)) {
       const Signature signature(nodes[n].op, step.inputs, nodes[n].kernel,
                                 nodes[n].stride, nodes[n].padding,
-                                nodes[n].count_include_pad);
+                                nodes[n].groups, nodes[n].count_include_pad);
       const auto [at, is_new] =
           known.emplace(signature, static_cast<int>(steps_.size()));
       if (!is_new) {
@@ -350,6 +351,9 @@ Tensor GraphModule::Forward(const Tensor& images) {
         } else {
           out = in(0);
         }
+        break;
+      case OpKind::kChannelShuffle:
+        out = torch::channel_shuffle(in(0), node.groups);
         break;
     }
     for (const int value : step.last_uses) values[value] = Tensor();

@@ -98,6 +98,9 @@ Node Normalized(Node node) {
     case OpKind::kDropout:
       result.drop_rate = node.drop_rate;
       break;
+    case OpKind::kChannelShuffle:
+      result.groups = node.groups;
+      break;
     default:
       break;
   }
@@ -217,6 +220,15 @@ absl::StatusOr<TensorShape> InferShape(const Node& node,
                             node.drop_rate));
       }
       return ins[0];
+    case OpKind::kChannelShuffle:
+      HWNAS_RETURN_IF_ERROR(
+          InRange("groups", node.groups, 1, GraphLimits::kMaxChannels));
+      if (ins[0].channels % node.groups != 0) {
+        return absl::InvalidArgumentError(
+            absl::StrFormat("groups %d must divide the %d channels",
+                            node.groups, ins[0].channels));
+      }
+      return ins[0];
     case OpKind::kBatchNorm:
     case OpKind::kRelu:
     case OpKind::kRelu6:
@@ -273,6 +285,8 @@ absl::string_view OpKindName(OpKind op) {
       return "zero";
     case OpKind::kDropout:
       return "dropout";
+    case OpKind::kChannelShuffle:
+      return "channel_shuffle";
   }
   return "unknown";
 }
@@ -465,6 +479,13 @@ int GraphBuilder::Dropout(int x, double drop_rate, std::string name) {
                  .inputs = {x},
                  .name = std::move(name),
                  .drop_rate = drop_rate});
+}
+
+int GraphBuilder::ChannelShuffle(int x, int groups, std::string name) {
+  return Append({.op = OpKind::kChannelShuffle,
+                 .inputs = {x},
+                 .name = std::move(name),
+                 .groups = groups});
 }
 
 TensorShape GraphBuilder::shape(int id) const {

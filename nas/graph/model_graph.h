@@ -41,14 +41,15 @@ enum class OpKind {
   kSwish,  // x * sigmoid(x).
   kMaxPool,
   kAvgPool,
-  kGlobalAvgPool,  // {C,H,W} -> {C,1,1}.
-  kLinear,         // {F,1,1} -> {out,1,1}; always after kFlatten or a vector.
-  kAdd,            // Two or more inputs of one shape.
-  kMul,            // {C,H,W} times {C,H,W} or {C,1,1} (squeeze-excite).
-  kConcat,         // Along channels; same height and width.
-  kFlatten,        // {C,H,W} -> {C*H*W,1,1}.
-  kZero,           // Zeros of its input's shape: a cell with no path.
-  kDropout,        // Identity when evaluating.
+  kGlobalAvgPool,   // {C,H,W} -> {C,1,1}.
+  kLinear,          // {F,1,1} -> {out,1,1}; always after kFlatten or a vector.
+  kAdd,             // Two or more inputs of one shape.
+  kMul,             // {C,H,W} times {C,H,W} or {C,1,1} (squeeze-excite).
+  kConcat,          // Along channels; same height and width.
+  kFlatten,         // {C,H,W} -> {C*H*W,1,1}.
+  kZero,            // Zeros of its input's shape: a cell with no path.
+  kDropout,         // Identity when evaluating.
+  kChannelShuffle,  // Channel g * (C / groups) + i moves to i * groups + g.
 };
 
 // "conv2d", "batch_norm"...
@@ -84,7 +85,7 @@ struct Node {
   int kernel = 1;
   int stride = 1;
   int padding = 0;
-  // kConv2d: out_channels for a depthwise convolution.
+  // kConv2d: out_channels for a depthwise convolution. kChannelShuffle.
   int groups = 1;
   // kAvgPool.
   bool count_include_pad = false;
@@ -176,6 +177,7 @@ class GraphBuilder {
   int Mul(int x, int scale, std::string name = "");
   int Concat(absl::Span<const int> xs, std::string name = "");
   int Dropout(int x, double drop_rate, std::string name = "");
+  int ChannelShuffle(int x, int groups, std::string name = "");
 
   // Shape of a node added before; {0,0,0} after an error.
   TensorShape shape(int id) const;

@@ -1,5 +1,6 @@
 #include "nas/pareto/archive.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <utility>
@@ -42,6 +43,58 @@ int FindDominance(const std::vector<double>& rows, int dims,
   }
 }
 
+// What one pass over the rows says about a point.
+struct Comparison {
+  bool dominated = false;
+  bool equal = false;       // To some row.
+  int first_dominated = 0;  // The number of rows if there is none.
+};
+
+// Lowers `corner` to that of the box that the point can add to the rows.
+template <int fixed_dims>
+Comparison CompareIn(const std::vector<double>& rows, int any_dims,
+                     const double* point, double* corner) {
+  const int dims = fixed_dims > 0 ? fixed_dims : any_dims;
+  const int count = static_cast<int>(rows.size()) / dims;
+  Comparison found{false, false, count};
+  const double* row = rows.data();
+  for (int i = 0; i < count; ++i, row += dims) {
+    int worse = 0;
+    int worse_count = 0;
+    bool better = false;
+    for (int k = 0; k < dims; ++k) {
+      const bool is_worse = row[k] > point[k];
+      worse = is_worse ? k : worse;
+      worse_count += is_worse;
+      better |= row[k] < point[k];
+    }
+    if (worse_count == 1) corner[worse] = std::min(corner[worse], row[worse]);
+    if (worse_count > 0 && better) continue;
+    if (better) {
+      found.dominated = true;
+      return found;
+    }
+    if (worse_count == 0) {
+      found.equal = true;
+    } else if (found.first_dominated == count) {
+      found.first_dominated = i;
+    }
+  }
+  return found;
+}
+
+Comparison Compare(const std::vector<double>& rows, int dims,
+                   const double* point, double* corner) {
+  switch (dims) {
+    case 2:
+      return CompareIn<2>(rows, dims, point, corner);
+    case 3:
+      return CompareIn<3>(rows, dims, point, corner);
+    default:
+      return CompareIn<0>(rows, dims, point, corner);
+  }
+}
+
 }  // namespace
 
 void ParetoArchive::SetReference(Point reference) {
@@ -68,11 +121,21 @@ double ParetoArchive::Gain(absl::Span<const double> point) const {
 }
 
 bool ParetoArchive::Insert(absl::Span<const double> point, int64_t id) {
-  if (!WouldJoin(point)) return false;
-  hypervolume_ += Gain(point);
+  if (static_cast<int>(point.size()) != objectives_) return false;
+  bool inside = !reference_.empty();
+  for (int k = 0; k < objectives_; ++k) {
+    if (!std::isfinite(point[k])) return false;
+    inside = inside && point[k] < reference_[k];
+  }
+  Point corner = inside ? reference_ : Point(objectives_);
+  const Comparison found =
+      Compare(values_, objectives_, point.data(), corner.data());
+  if (found.dominated) return false;
+  if (inside && !found.equal) {
+    hypervolume_ += ExclusiveHypervolumeWithin(point, values_, corner);
+  }
   // The last row takes the place of a dominated one.
-  for (int i = FindDominance<false>(values_, objectives_, point.data(), 0);
-       i < size();
+  for (int i = found.first_dominated; i < size();
        i = FindDominance<false>(values_, objectives_, point.data(), i)) {
     const size_t last = values_.size() - objectives_;
     for (int k = 0; k < objectives_; ++k) {

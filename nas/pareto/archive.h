@@ -14,7 +14,8 @@ namespace hwnas {
 // equal points are all kept. The hypervolume grows by what each new point adds
 // (ExclusiveHypervolume), so no insertion looks at more than the present front:
 // it is linear in the front, plus the hypervolume of the few points within the
-// box that the new one adds. Not thread-safe.
+// box that the new one adds. With 5 objectives or more that is estimated where
+// exactness would cost too much (pareto.h). Not thread-safe.
 //
 //   ParetoArchive archive(2);
 //   archive.SetReference({0, 50});

@@ -1,9 +1,9 @@
 #include "nas/pareto/constrained.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
-
-#include "nas/pareto/pareto.h"
+#include <limits>
 
 namespace hwnas {
 
@@ -94,6 +94,29 @@ RankAndCrowding RankAndCrowd(absl::Span<const Evaluation* const> evaluations) {
     }
   }
   return result;
+}
+
+Point ReferenceOf(const Problem& problem,
+                  absl::Span<const Evaluation> evaluations) {
+  Point reference;
+  for (size_t k = 0; k < problem.objectives.size(); ++k) {
+    const ObjectiveSpec& objective = problem.objectives[k];
+    if (objective.reference) {
+      reference.push_back(objective.maximize ? -*objective.reference
+                                             : *objective.reference);
+      continue;
+    }
+    double worst = -std::numeric_limits<double>::infinity();
+    double best = std::numeric_limits<double>::infinity();
+    for (const Evaluation& evaluation : evaluations) {
+      const double value = evaluation.objectives[k];
+      if (!std::isfinite(value)) continue;
+      worst = std::max(worst, value);
+      best = std::min(best, value);
+    }
+    reference.push_back(worst >= best ? worst + 0.1 * (worst - best) : 0);
+  }
+  return reference;
 }
 
 }  // namespace hwnas

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "nas/pareto/pareto.h"
 #include "nas/problem.h"
 
 namespace hwnas {
@@ -44,5 +45,11 @@ struct RankAndCrowding {
 };
 
 RankAndCrowding RankAndCrowd(absl::Span<const Evaluation* const> evaluations);
+
+// A reference point for hypervolumes, all objectives minimised: what an
+// objective of the problem says, else its worst finite value and a tenth of the
+// range beyond it (0 if there is none).
+Point ReferenceOf(const Problem& problem,
+                  absl::Span<const Evaluation> evaluations);
 
 }  // namespace hwnas

@@ -2,9 +2,13 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <map>
 #include <numeric>
+
+#include "absl/base/casts.h"
+#include "common/rng.h"
 
 namespace hwnas {
 namespace {
@@ -130,9 +134,18 @@ double Hypervolume3(const FlatPoints& points, const double* reference) {
   return volume + slice.area() * (reference[2] - z);
 }
 
+// How much exact computation is worth while, in values looked at. Counted, not
+// timed, so that equal points always give equal volumes.
+struct Effort {
+  int64_t left = std::numeric_limits<int64_t>::max();
+
+  void Spend(int64_t values) { left -= values; }
+  bool spent() const { return left < 0; }
+};
+
 // Without the points that another one weakly dominates; one of equal points
 // stays.
-FlatPoints WithoutDominated(const FlatPoints& points) {
+FlatPoints WithoutDominated(const FlatPoints& points, Effort* effort) {
   FlatPoints kept{points.dims, {}};
   kept.values.reserve(points.values.size());
   // In lexicographic order no point is dominated by a later one.
@@ -143,42 +156,65 @@ FlatPoints WithoutDominated(const FlatPoints& points) {
                                         points[b], points[b] + points.dims);
   });
   for (int i : order) {
+    if (effort->spent()) break;
     bool dominated = false;
-    for (int j = kept.size(); j > 0 && !dominated; --j) {
+    int j = kept.size();
+    for (; j > 0 && !dominated; --j) {
       dominated = WeaklyDominates(kept[j - 1], points[i], points.dims);
     }
+    effort->Spend(kept.size() - j + 1);
     if (!dominated) kept.Append(points[i]);
   }
   return kept;
 }
 
-double HypervolumeOf(const FlatPoints& points, const double* reference);
+double HypervolumeOf(const FlatPoints& points, const double* reference,
+                     Effort* effort);
+
+// The points after place `i` of `order`, in all coordinates but the last and no
+// better there than the point at that place.
+FlatPoints LimitedBy(const FlatPoints& points, const std::vector<int>& order,
+                     size_t i) {
+  const int last = points.dims - 1;
+  const double* point = points[order[i]];
+  FlatPoints limited{last, {}};
+  limited.values.reserve((order.size() - i - 1) * last);
+  for (size_t j = i + 1; j < order.size(); ++j) {
+    const double* other = points[order[j]];
+    for (int k = 0; k < last; ++k) {
+      limited.values.push_back(std::max(point[k], other[k]));
+    }
+  }
+  return limited;
+}
+
+double BoxVolume(const double* low, const double* high, int dims) {
+  double volume = 1;
+  for (int k = 0; k < dims; ++k) volume *= high[k] - low[k];
+  return volume;
+}
 
 // WFG with slicing along the last objective: worst first, so that each point,
-// limited by those after it, spans one slab.
-double HypervolumeWfg(const FlatPoints& points, const double* reference) {
+// limited by those after it, spans one slab. Nothing useful once the effort is
+// spent.
+double HypervolumeWfg(const FlatPoints& points, const double* reference,
+                      Effort* effort) {
   const int last = points.dims - 1;
   const std::vector<int> order = OrderBy(points, last, /*descending=*/true);
   double volume = 0;
-  for (size_t i = 0; i < order.size(); ++i) {
+  for (size_t i = 0; i < order.size() && !effort->spent(); ++i) {
     const double* point = points[order[i]];
-    double inclusive = 1;
-    for (int k = 0; k < last; ++k) inclusive *= reference[k] - point[k];
-    FlatPoints limited{last, {}};
-    limited.values.reserve((order.size() - i - 1) * last);
-    for (size_t j = i + 1; j < order.size(); ++j) {
-      const double* other = points[order[j]];
-      for (int k = 0; k < last; ++k) {
-        limited.values.push_back(std::max(point[k], other[k]));
-      }
-    }
+    const FlatPoints limited = LimitedBy(points, order, i);
+    effort->Spend(static_cast<int64_t>(limited.values.size()));
     volume += (reference[last] - point[last]) *
-              (inclusive - HypervolumeOf(limited, reference));
+              (BoxVolume(point, reference, last) -
+               HypervolumeOf(limited, reference, effort));
   }
   return volume;
 }
 
-double HypervolumeOf(const FlatPoints& points, const double* reference) {
+double HypervolumeOf(const FlatPoints& points, const double* reference,
+                     Effort* effort) {
   if (points.values.empty()) return 0;
   switch (points.dims) {
     case 1:
@@ -188,12 +224,92 @@ double HypervolumeOf(const FlatPoints& points, const double* reference) {
     case 3:
       return Hypervolume3(points, reference);
     default:
-      return HypervolumeWfg(WithoutDominated(points), reference);
+      return HypervolumeWfg(WithoutDominated(points, effort), reference,
+                            effort);
   }
 }
 
-// ExclusiveHypervolume over points that `other(i)` gives; `skip` is left out.
-// `fixed_dims` is the number of objectives, or 0 if only `dims` knows.
+// Share of the box from `low` to `high` that none of the points, which lie in
+// it, dominates; by sampling (as HypE does; Bader and Zitzler, 2011).
+double SampledShare(const double* low, const double* high,
+                    const FlatPoints& points) {
+  constexpr int kSamples = 4000;
+  constexpr int64_t kLeastSamples = 1000;
+  constexpr int64_t kMostWork = 1'000'000;
+  const int dims = points.dims;
+  // What dominates most comes first: most samples need look no further.
+  std::vector<double> dominated(points.size());
+  std::vector<int> order(points.size());
+  for (int i = 0; i < points.size(); ++i) {
+    dominated[i] = BoxVolume(points[i], high, dims);
+    order[i] = i;
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int a, int b) { return dominated[a] > dominated[b]; });
+  FlatPoints sorted{dims, {}};
+  sorted.values.reserve(points.values.size());
+  for (int i : order) sorted.Append(points[i]);
+
+  // Equal points get equal samples; those of different boxes are independent.
+  double seed = 0;
+  for (int k = 0; k < dims; ++k) seed += low[k] + high[k];
+  Rng rng(absl::bit_cast<uint64_t>(seed), points.size());
+  std::vector<double> sample(dims);
+  int64_t samples = 0, free = 0, work = 0;
+  while (samples < kSamples && (work < kMostWork || samples < kLeastSamples)) {
+    ++samples;
+    for (int k = 0; k < dims; ++k) {
+      sample[k] = low[k] + (high[k] - low[k]) * rng.Uniform();
+    }
+    int i = 0;
+    while (i < sorted.size() &&
+           !WeaklyDominates(sorted[i], sample.data(), dims)) {
+      ++i;
+    }
+    free += i == sorted.size();
+    work += i + dims;
+  }
+  return static_cast<double>(free) / static_cast<double>(samples);
+}
+
+// Volume of the box from `low` to `high` that none of the points, which lie in
+// it, dominates. Exact up to 4 dimensions, and in more as long as that takes
+// little effort; else estimated.
+double VolumeLeft(const double* low, const double* high,
+                  const FlatPoints& points) {
+  constexpr int kExactDims = 4;
+  constexpr int64_t kExactEffort = 100'000;
+  const double box = BoxVolume(low, high, points.dims);
+  Effort effort;
+  if (points.dims > kExactDims) effort.left = kExactEffort;
+  const double dominated = HypervolumeOf(points, high, &effort);
+  if (!effort.spent()) return box - dominated;
+  return box * SampledShare(low, high, points);
+}
+
+// What `point` adds to the points that `other(i)` gives, if that lies in the
+// box from it to `corner`; `skip` is left out. `fixed_dims` is the number of
+// objectives, or 0 if only `any_dims` knows.
+template <int fixed_dims, typename Other>
+double VolumeWithin(const double* point, int any_dims, int count, int skip,
+                    const double* corner, const Other& other) {
+  const int dims = fixed_dims > 0 ? fixed_dims : any_dims;
+  if (Unbounded(point, dims)) return kInfinity;
+  FlatPoints limited{dims, {}};
+  for (int i = 0; i < count; ++i) {
+    if (i == skip) continue;
+    const double* q = other(i);
+    bool inside = true;
+    for (int k = 0; k < dims; ++k) inside &= q[k] < corner[k];
+    if (!inside) continue;
+    for (int k = 0; k < dims; ++k) {
+      limited.values.push_back(std::max(point[k], q[k]));
+    }
+  }
+  return VolumeLeft(point, corner, limited);
+}
+
+// ExclusiveHypervolume, with the same parameters.
 template <int fixed_dims, typename Other>
 double ExclusiveVolumeOf(const double* point, int any_dims, int count, int skip,
                          const double* reference, const Other& other) {
@@ -216,22 +332,8 @@ double ExclusiveVolumeOf(const double* point, int any_dims, int count, int skip,
     if (worse_count == 0) return 0;
     if (worse_count == 1) corner[worse] = std::min(corner[worse], q[worse]);
   }
-  if (Unbounded(point, dims)) return kInfinity;
-  double box = 1;
-  for (int k = 0; k < dims; ++k) box *= corner[k] - point[k];
-
-  FlatPoints limited{dims, {}};
-  for (int i = 0; i < count; ++i) {
-    if (i == skip) continue;
-    const double* q = other(i);
-    bool inside = true;
-    for (int k = 0; k < dims; ++k) inside &= q[k] < corner[k];
-    if (!inside) continue;
-    for (int k = 0; k < dims; ++k) {
-      limited.values.push_back(std::max(point[k], q[k]));
-    }
-  }
-  return box - HypervolumeOf(limited, corner.data());
+  return VolumeWithin<fixed_dims>(point, dims, count, skip, corner.data(),
+                                  other);
 }
 
 template <typename Other>
@@ -347,7 +449,21 @@ double Hypervolume(absl::Span<const Point> points,
       inside.Append(point.data());
     }
   }
-  return HypervolumeOf(inside, reference.data());
+  Effort unlimited;
+  if (inside.values.empty() || inside.dims <= 4) {
+    return HypervolumeOf(inside, reference.data(), &unlimited);
+  }
+  // As HypervolumeWfg, but with an effort for each slab.
+  const FlatPoints front = WithoutDominated(inside, &unlimited);
+  const int last = front.dims - 1;
+  const std::vector<int> order = OrderBy(front, last, /*descending=*/true);
+  double volume = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    const double* point = front[order[i]];
+    volume += (reference[last] - point[last]) *
+              VolumeLeft(point, reference.data(), LimitedBy(front, order, i));
+  }
+  return volume;
 }
 
 double ExclusiveHypervolume(absl::Span<const double> point,
@@ -367,6 +483,23 @@ double ExclusiveHypervolumeOfRows(absl::Span<const double> point,
                          static_cast<int>(others.size() / dims), /*skip=*/-1,
                          reference.data(),
                          [&](int i) { return others.data() + i * dims; });
+}
+
+double ExclusiveHypervolumeWithin(absl::Span<const double> point,
+                                  absl::Span<const double> others,
+                                  absl::Span<const double> corner) {
+  const size_t dims = corner.size();
+  const int count = static_cast<int>(others.size() / dims);
+  const auto row = [&](int i) { return others.data() + i * dims; };
+  switch (dims) {
+    case 2:
+      return VolumeWithin<2>(point.data(), 2, count, -1, corner.data(), row);
+    case 3:
+      return VolumeWithin<3>(point.data(), 3, count, -1, corner.data(), row);
+    default:
+      return VolumeWithin<0>(point.data(), static_cast<int>(dims), count, -1,
+                             corner.data(), row);
+  }
 }
 
 std::vector<double> HypervolumeContributions(

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/status_macros.h"
+#include "nas/space/blocks.h"
 
 namespace hwnas {
 namespace {
@@ -121,11 +122,6 @@ std::vector<std::string> Texts(const std::vector<T>& values) {
   return texts;
 }
 
-int ConvBnAct(GraphBuilder& b, int x, const GraphBuilder::Conv& conv,
-              OpKind activation) {
-  return b.Unary(activation, b.BatchNorm(b.Conv2d(x, conv)));
-}
-
 struct Block {
   int out_channels;
   int kernel;
@@ -137,38 +133,23 @@ struct Block {
 
 int AddBlock(GraphBuilder& b, int x, const Block& block) {
   const int in_channels = b.shape(x).channels;
-  int y = x;
-  int middle = in_channels;
-  if (block.expansion > 1) {
-    middle = RoundChannels(in_channels * block.expansion);
-    y = ConvBnAct(b, y, {.out_channels = middle}, block.activation);
-  }
-  y = ConvBnAct(b, y,
-                {.out_channels = middle,
-                 .kernel = block.kernel,
-                 .stride = block.stride,
-                 .padding = block.kernel / 2,
-                 .groups = middle},
-                block.activation);
-  if (block.squeeze_excite) {
-    const int squeezed = RoundChannels(middle / kSqueezeReduction);
-    int scale = b.GlobalAvgPool(y);
-    scale = b.Relu(b.Conv2d(scale, {.out_channels = squeezed, .bias = true}));
-    scale = b.Conv2d(scale, {.out_channels = middle, .bias = true});
-    y = b.Mul(y, b.Unary(OpKind::kHardSigmoid, scale));
-  }
-  y = b.BatchNorm(b.Conv2d(y, {.out_channels = block.out_channels}));
-  const bool residual = block.stride == 1 && in_channels == block.out_channels;
-  return residual ? b.Add({y, x}) : y;
+  const int middle = block.expansion > 1
+                         ? RoundChannels(in_channels * block.expansion)
+                         : in_channels;
+  return AddInvertedResidual(
+      b, x,
+      {.out_channels = block.out_channels,
+       .middle_channels = middle,
+       .expand = block.expansion > 1,
+       .kernel = block.kernel,
+       .stride = block.stride,
+       .activation = block.activation,
+       .squeeze_channels = block.squeeze_excite
+                               ? RoundChannels(middle / kSqueezeReduction)
+                               : 0});
 }
 
 }  // namespace
-
-int RoundChannels(double channels) {
-  int rounded = std::max(8, static_cast<int>(channels + 4) / 8 * 8);
-  if (rounded < 0.9 * channels) rounded += 8;
-  return rounded;
-}
 
 MobileConfig WithPreset(const MobileConfig& config) {
   MobileConfig result = config;
@@ -206,7 +187,10 @@ MobileConfig WithPreset(const MobileConfig& config) {
 absl::StatusOr<std::unique_ptr<MobileSpace>> MobileSpace::Create(
     const MobileConfig& given) {
   const MobileConfig config = WithPreset(given);
-  HWNAS_RETURN_IF_ERROR(Check(config));
+  if (const absl::Status status = Check(config); !status.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        config.kind, absl::StripPrefix(status.message(), "mobile")));
+  }
   auto space = absl::WrapUnique(new MobileSpace(config));
   // The largest network (all lists are sorted) must be within what a graph may
   // be.
@@ -217,7 +201,8 @@ absl::StatusOr<std::unique_ptr<MobileSpace>> MobileSpace::Create(
   if (const absl::Status status = space->Decode(largest).status();
       !status.ok()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "mobile: the largest network is not possible: ", status.message()));
+        config.kind,
+        ": the largest network is not possible: ", status.message()));
   }
   return space;
 }
@@ -322,6 +307,22 @@ Architecture MobileSpace::Canonicalize(const Architecture& architecture) const {
     }
   }
   return result;
+}
+
+std::vector<int> MobileSpace::Mattering(const Architecture& canonical) const {
+  std::vector<bool> idle(decisions_.size(), false);
+  for (const Stage& stage : stages_) {
+    for (size_t i = Depth(stage, canonical); i < stage.kernels.size(); ++i) {
+      for (const Slot* slot : {&stage.kernels[i], &stage.expansions[i]}) {
+        if (slot->decision >= 0) idle[slot->decision] = true;
+      }
+    }
+  }
+  std::vector<int> mattering;
+  for (size_t d = 0; d < idle.size(); ++d) {
+    if (!idle[d]) mattering.push_back(static_cast<int>(d));
+  }
+  return mattering;
 }
 
 std::string MobileSpace::CanonicalKey(const Architecture& architecture) const {

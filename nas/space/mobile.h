@@ -11,7 +11,7 @@
 // A block: 1x1 convolution to expansion * input channels, depthwise k x k,
 // optionally squeeze-excite (reduction 4, after the activation), 1x1
 // projection; each convolution with batch norm; a residual sum where stride and
-// channels allow. All channels are rounded by RoundChannels.
+// channels allow. All channels are rounded by RoundChannels (blocks.h).
 //
 // Notation: resolution and width, then for each stage its blocks; `se` where
 // the stage has squeeze-excite:
@@ -26,10 +26,6 @@
 #include "nas/space/space_factory.h"
 
 namespace hwnas {
-
-// The multiple of 8 nearest to `channels`, at least 8 and at least 0.9 times
-// it: make_divisible of the reference implementations of MobileNet.
-int RoundChannels(double channels);
 
 // The configuration with preset and defaults filled in, choices sorted.
 // Presets: images of at most 96 pixels get three stages (24, 32, 64 channels),
@@ -53,6 +49,9 @@ class MobileSpace final : public SearchSpace {
   absl::StatusOr<ModelGraph> Decode(
       const Architecture& architecture,
       const DecodeOptions& options) const override;
+
+ protected:
+  std::vector<int> Mattering(const Architecture& canonical) const override;
 
  private:
   // Something that has a list of options, and a decision if there are several.

@@ -12,6 +12,22 @@
 #include "common/digest.h"
 
 namespace hwnas {
+namespace {
+
+constexpr int kSampleAttempts = 10'000;
+constexpr int kCrossoverAttempts = 8;
+
+Architecture AnyPoint(absl::Span<const Decision> decisions, Rng& rng) {
+  Architecture point;
+  point.choices.reserve(decisions.size());
+  for (const Decision& decision : decisions) {
+    point.choices.push_back(
+        static_cast<int>(rng.Below(decision.options.size())));
+  }
+  return point;
+}
+
+}  // namespace
 
 absl::Status SearchSpace::Validate(const Architecture& architecture) const {
   const absl::Span<const Decision> all = decisions();
@@ -45,20 +61,51 @@ std::string SearchSpace::Digest(const Architecture& architecture) const {
 }
 
 Architecture SearchSpace::Sample(Rng& rng) const {
+  // Valid points are common: not finding one means a defect of the space, which
+  // Canonicalize reports.
   Architecture result;
-  for (const Decision& decision : decisions()) {
-    result.choices.push_back(
-        static_cast<int>(rng.Below(decision.options.size())));
+  for (int attempt = 0; attempt < kSampleAttempts; ++attempt) {
+    result = AnyPoint(decisions(), rng);
+    if (Validate(result).ok()) break;
   }
   return Canonicalize(result);
 }
 
+absl::Status SearchSpace::CheckValidPointsAreCommon() const {
+  constexpr int kPoints = 5000;
+  Rng rng(0);
+  int valid = 0;
+  absl::Status last;
+  for (int i = 0; i < kPoints; ++i) {
+    const absl::Status status = Validate(AnyPoint(decisions(), rng));
+    valid += status.ok();
+    if (!status.ok()) last = status;
+  }
+  if (valid * 100 >= kPoints) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "of %d random points %d are valid (the last: %s): expected at least one "
+      "in 100",
+      kPoints, valid, last.message()));
+}
+
+Architecture SearchSpace::AnotherForm(const Architecture& canonical,
+                                      Rng& /*rng*/) const {
+  return canonical;
+}
+
+std::vector<int> SearchSpace::Mattering(
+    const Architecture& /*canonical*/) const {
+  std::vector<int> all(decisions().size());
+  std::iota(all.begin(), all.end(), 0);
+  return all;
+}
+
 Architecture SearchSpace::MutateOne(const Architecture& parent,
                                     Rng& rng) const {
-  const Architecture from = Canonicalize(parent);
-  const std::string from_key = CanonicalKey(from);
-  std::vector<int> order(decisions().size());
-  std::iota(order.begin(), order.end(), 0);
+  const Architecture canonical = Canonicalize(parent);
+  const std::string from_key = CanonicalKey(canonical);
+  const Architecture from = AnotherForm(canonical, rng);
+  std::vector<int> order = Mattering(canonical);
   rng.Shuffle(order);
   for (const int decision : order) {
     std::vector<int> options(decisions()[decision].options.size());
@@ -68,20 +115,25 @@ Architecture SearchSpace::MutateOne(const Architecture& parent,
       if (option == from.choices[decision]) continue;
       Architecture child = from;
       child.choices[decision] = option;
+      if (!Validate(child).ok()) continue;
       if (CanonicalKey(child) != from_key) return Canonicalize(child);
     }
   }
-  return from;
+  return canonical;
 }
 
 Architecture SearchSpace::Crossover(const Architecture& a,
                                     const Architecture& b, Rng& rng) const {
-  Architecture child = Canonicalize(a);
+  const Architecture one = Canonicalize(a);
   const Architecture other = Canonicalize(b);
-  for (size_t i = 0; i < child.choices.size(); ++i) {
-    if (rng.Bernoulli(0.5)) child.choices[i] = other.choices[i];
+  for (int attempt = 0; attempt < kCrossoverAttempts; ++attempt) {
+    Architecture child = one;
+    for (size_t i = 0; i < child.choices.size(); ++i) {
+      if (rng.Bernoulli(0.5)) child.choices[i] = other.choices[i];
+    }
+    if (Validate(child).ok()) return Canonicalize(child);
   }
-  return Canonicalize(child);
+  return one;
 }
 
 std::optional<std::vector<Architecture>> SearchSpace::Enumerate(

@@ -82,14 +82,16 @@ class SearchSpace {
     return Decode(architecture, DecodeOptions{});
   }
 
-  // Uniform over the choices that matter, canonical.
+  // Uniform over the choices that matter and are valid together, canonical.
   virtual Architecture Sample(Rng& rng) const;
-  // Changes exactly one choice that matters of the canonical parent (a network
-  // that differs whenever the space can tell), canonical: a decision uniformly
+  // Changes exactly one choice that matters of the parent in its canonical or,
+  // where a space has it so, another form (a network that differs whenever the
+  // space can tell), canonical: a decision uniformly
   // among those that can be changed, then one of its other options uniformly.
-  // The parent itself if the space has no other network one choice away.
+  // The parent itself if the space has no other valid network one choice away.
   virtual Architecture MutateOne(const Architecture& parent, Rng& rng) const;
-  // Each choice from either parent with equal probability, canonical.
+  // Each choice from either parent with equal probability, canonical; `a` if
+  // no valid child is found in a few tries.
   virtual Architecture Crossover(const Architecture& a, const Architecture& b,
                                  Rng& rng) const;
 
@@ -103,6 +105,21 @@ class SearchSpace {
   double Log10Size() const;
 
  protected:
+  // Choices that mean the same network as `canonical`, at random: where
+  // mutation begins. For spaces whose canonical form hides what one change
+  // could bring in. By default the canonical form itself.
+  virtual Architecture AnotherForm(const Architecture& canonical,
+                                   Rng& rng) const;
+
+  // Decisions that may matter in a canonical architecture, ascending. All,
+  // unless the space knows better: mutation tries no others.
+  virtual std::vector<int> Mattering(const Architecture& canonical) const;
+
+  // OK unless fewer than one in 100 points is valid, so that Sample would
+  // search for long. For the Create functions of spaces that ask for more than
+  // ranges.
+  absl::Status CheckValidPointsAreCommon() const;
+
   // Ends the program if `architecture` is not valid.
   void RequireValid(const Architecture& architecture) const;
 };

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -17,6 +19,8 @@ struct Nasbench201Config {
   int channels = 16;  // Of the first stage; 1 to 256.
   int cells = 5;      // In each of the three stages; 1 to 20.
   int classes = 10;   // 2 to 100000.
+  // Operators that edges may have; empty means all five.
+  std::vector<std::string> operations;
 
   friend bool operator==(const Nasbench201Config&,
                          const Nasbench201Config&) = default;
@@ -33,6 +37,8 @@ struct MobileStageConfig {
                          const MobileStageConfig&) = default;
 };
 struct MobileConfig {
+  // The space's name in a study and in messages.
+  std::string kind = "mobile";
   TensorShape input{3, 224, 224};
   int classes = 1000;                              // 2 to 100000.
   std::vector<int> kernel_choices = {3, 5, 7};     // Odd, 3 to 9.
@@ -59,7 +65,118 @@ struct MobileConfig {
   friend bool operator==(const MobileConfig&, const MobileConfig&) = default;
 };
 
-using SpaceConfig = std::variant<Nasbench201Config, MobileConfig>;
+// A searched cell inside another space; see nas/space/nasbench201_cell.h.
+struct Nasbench201CellConfig {
+  // Operators that edges may have; empty means all five.
+  std::vector<std::string> operations;
+
+  friend bool operator==(const Nasbench201CellConfig&,
+                         const Nasbench201CellConfig&) = default;
+};
+// See nas/space/dag_cell.h.
+struct DagCellConfig {
+  int nodes = 7;  // With input and output, 3 to 12.
+  // Edges that matter; 0 means any number of them.
+  int max_edges = 9;
+  // 1 or more of conv3x3, conv1x1, maxpool3x3, avgpool3x3, sepconv3x3,
+  // sepconv5x5; empty means the first three.
+  std::vector<std::string> operations;
+
+  friend bool operator==(const DagCellConfig&, const DagCellConfig&) = default;
+};
+using CellConfig = std::variant<Nasbench201CellConfig, DagCellConfig>;
+
+// See nas/space/dag.h.
+struct DagConfig {
+  TensorShape input{3, 32, 32};
+  int classes = 10;    // 2 to 100000.
+  int channels = 128;  // Of the first stack, 1 to 1024.
+  int stacks = 3;      // 1 to 6.
+  int cells = 3;       // In each stack, 1 to 20.
+  DagCellConfig cell;
+
+  friend bool operator==(const DagConfig&, const DagConfig&) = default;
+};
+
+// See nas/space/macro.h.
+struct MacroLayerConfig {
+  int channels = 0;  // 1 to 4096.
+  int stride = 1;    // 1 or 2.
+
+  friend bool operator==(const MacroLayerConfig&,
+                         const MacroLayerConfig&) = default;
+};
+struct MacroConfig {
+  // The space's name in a study and in messages.
+  std::string kind = "macro";
+  TensorShape input{3, 32, 32};
+  int classes = 10;  // 2 to 100000.
+  // Fills what is empty, 0 or unset below. Empty: no preset.
+  std::string preset;
+  // After the stem, each 1 to 1024; one with a fixed skeleton. Without a
+  // preset: 16.
+  std::vector<int> channel_choices;
+  // 1, 2 or 4. Without a preset: 1.
+  int stem_stride = 0;
+  // 1 to 32 different ones. Without a preset: basic.
+  std::vector<std::string> operators;
+  // A fixed skeleton; at most 64. Empty: searched, by what follows.
+  std::vector<MacroLayerConfig> layers;
+  std::vector<int> depth_choices;  // Layers, 1 to 32. Without a preset: 4 to 6.
+  // How many layers double the channels and halve the image. Without a preset:
+  // 0 and as many as there are layers, for halvings as the image allows.
+  std::optional<int> min_doublings, max_doublings;
+  std::optional<int> min_halvings, max_halvings;
+  int blocks = 0;  // In each layer, 1 to 8. Without a preset: 1.
+  // 1x1 convolution before pooling, at most 8192. 0 without a preset: none.
+  int final_channels = 0;
+  // Layers are searched cells, instead of operators.
+  std::optional<CellConfig> cell;
+
+  friend bool operator==(const MacroConfig&, const MacroConfig&) = default;
+};
+
+// See nas/space/declared.h.
+struct DeclaredCondition {
+  std::string choice;           // An earlier one.
+  std::vector<std::string> is;  // Some of its options; not empty.
+
+  friend bool operator==(const DeclaredCondition&,
+                         const DeclaredCondition&) = default;
+};
+struct IntegerRange {
+  int from = 0;
+  int to = 0;    // Included.
+  int step = 1;  // At least 1.
+
+  friend bool operator==(const IntegerRange&, const IntegerRange&) = default;
+};
+struct DeclaredChoice {
+  // "depth", or "k{0..3}" for four equal choices k0 to k3.
+  std::string name;
+  // One of the three, of at most 64 options: names; values in their order;
+  // integers.
+  std::vector<std::string> options;
+  std::vector<std::string> ordered;
+  std::optional<IntegerRange> integers;
+  // The choice matters when all hold. "#" in the name of a choice stands for
+  // the number at the end of this one's.
+  std::vector<DeclaredCondition> when;
+
+  friend bool operator==(const DeclaredChoice&,
+                         const DeclaredChoice&) = default;
+};
+struct DeclaredConfig {
+  std::vector<DeclaredChoice> choices;  // 1 to 512, written out.
+  // Combinations that are no points: all conditions of a rule hold.
+  std::vector<std::vector<DeclaredCondition>> forbid;
+
+  friend bool operator==(const DeclaredConfig&,
+                         const DeclaredConfig&) = default;
+};
+
+using SpaceConfig = std::variant<Nasbench201Config, MobileConfig, MacroConfig,
+                                 DagConfig, DeclaredConfig>;
 
 // INVALID_ARGUMENT names the field, the value and what was expected; also for a
 // space without a single point that decodes (e.g. an image too small for its

@@ -1,6 +1,5 @@
 #include "nas/strategy/ageing_evolution.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -17,12 +16,7 @@ AgeingEvolutionStrategy::AgeingEvolutionStrategy(
 void AgeingEvolutionStrategy::Learn(const Observation& observation) {
   order_.reset();
   const bool failed = StandingOf(observation.evaluation) == Standing::kFailed;
-  const auto earlier = std::find_if(living_.begin(), living_.end(),
-                                    [&observation](const Observation& member) {
-                                      return member.fidelity < 1 &&
-                                             member.proposal.number ==
-                                                 observation.proposal.number;
-                                    });
+  const auto earlier = FindEarlier(living_, observation);
   if (earlier != living_.end()) {
     if (failed) {
       living_.erase(earlier);
@@ -39,7 +33,7 @@ void AgeingEvolutionStrategy::Learn(const Observation& observation) {
 }
 
 std::optional<BasicStrategy::Candidate> AgeingEvolutionStrategy::Vary(
-    int attempt, Rng& rng) {
+    int64_t /*number*/, int attempt, Rng& rng) {
   if (living_.empty()) return std::nullopt;
   if (!order_) {
     std::vector<const Observation*> members;

@@ -32,7 +32,7 @@ class AgeingEvolutionStrategy final : public BasicStrategy {
   absl::string_view name() const override { return "ageing_evolution"; }
 
  private:
-  std::optional<Candidate> Vary(int attempt, Rng& rng) override;
+  std::optional<Candidate> Vary(int64_t number, int attempt, Rng& rng) override;
   void Learn(const Observation& observation) override;
 
   const AgeingEvolutionConfig config_;

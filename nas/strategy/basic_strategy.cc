@@ -16,6 +16,7 @@ constexpr int kSampleAttempts = 64;
 constexpr double kEnumerableSize = 100000;
 constexpr int kWalkLength = 20000;
 constexpr int kMaxCount = 1000000;
+constexpr size_t kMostChoicesKept = 16384;
 
 // Stream of the initial design; proposals have those from 1.
 constexpr uint64_t kDesignStream = 0;
@@ -86,9 +87,11 @@ absl::StatusOr<std::vector<Proposal>> BasicStrategy::Suggest(
   std::vector<Proposal> proposals;
   // Never reallocated: `taken` refers to the digests in it.
   proposals.reserve(request.count);
-  DigestSet taken;
-  taken.reserve(request.pending.size() + request.count);
-  for (const Proposal& pending : request.pending) taken.insert(pending.digest);
+  Taken taken;
+  taken.digests.reserve(request.pending.size() + request.count);
+  for (const Proposal& pending : request.pending) {
+    taken.digests.insert(pending.digest);
+  }
   const int64_t earlier =
       observation_count_ + static_cast<int64_t>(request.pending.size());
   BeginSuggest(request);
@@ -98,49 +101,65 @@ absl::StatusOr<std::vector<Proposal>> BasicStrategy::Suggest(
     if (!proposal) break;
     OnProposed(*proposal);
     proposals.push_back(*std::move(proposal));
-    taken.insert(proposals.back().digest);
+    taken.digests.insert(proposals.back().digest);
   }
   return proposals;
 }
 
 std::optional<Proposal> BasicStrategy::Propose(int64_t number, int64_t earlier,
-                                               const DigestSet& taken) {
+                                               Taken& taken) {
   Rng rng(seed_, static_cast<uint64_t>(number));
   const auto design_size = static_cast<int64_t>(initial_design_.size());
-  std::string digest;
   if (earlier < design_size) {
     if (number <= design_size) {
       const Architecture& architecture = initial_design_[number - 1];
-      digest = space_->Digest(architecture);
-      if (IsNew(digest, taken)) {
-        return Proposal{number, architecture, std::move(digest),
+      if (auto digest = DigestIfNew(architecture, taken)) {
+        return Proposal{number, architecture, *std::move(digest),
                         "initial design"};
       }
     }
   } else if (size_ > 1) {
     for (int attempt = 0; attempt < kVaryAttempts; ++attempt) {
-      std::optional<Candidate> candidate = Vary(attempt, rng);
+      std::optional<Candidate> candidate = Vary(number, attempt, rng);
       if (!candidate) break;
-      digest = space_->Digest(candidate->architecture);
-      if (IsNew(digest, taken)) {
+      if (auto digest = DigestIfNew(candidate->architecture, taken)) {
         return Proposal{number, std::move(candidate->architecture),
-                        std::move(digest), std::move(candidate->origin)};
+                        *std::move(digest), std::move(candidate->origin)};
       }
     }
   }
   for (int attempt = 0; attempt < kSampleAttempts; ++attempt) {
     Architecture architecture = space_->Sample(rng);
-    digest = space_->Digest(architecture);
-    if (IsNew(digest, taken)) {
-      return Proposal{number, std::move(architecture), std::move(digest),
+    if (auto digest = DigestIfNew(architecture, taken)) {
+      return Proposal{number, std::move(architecture), *std::move(digest),
                       "random"};
     }
   }
   return ProposeRemaining(number, rng, taken);
 }
 
-std::optional<Proposal> BasicStrategy::ProposeRemaining(
-    int64_t number, Rng& rng, const DigestSet& taken) {
+std::optional<std::string> BasicStrategy::DigestIfNew(
+    const Architecture& architecture, Taken& taken) {
+  const std::vector<int>& choices = architecture.choices;
+  if (observed_choices_.contains(choices) || taken.choices.contains(choices)) {
+    return std::nullopt;
+  }
+  std::string digest = space_->Digest(architecture);
+  if (observed_.contains(digest)) {
+    if (observed_choices_.size() >= kMostChoicesKept) observed_choices_.clear();
+    observed_choices_.insert(choices);
+    return std::nullopt;
+  }
+  if (taken.digests.contains(digest)) {
+    taken.choices.insert(choices);
+    return std::nullopt;
+  }
+  return digest;
+}
+
+std::optional<Proposal> BasicStrategy::ProposeRemaining(int64_t number,
+                                                        Rng& rng,
+                                                        Taken& taken) {
   if (!remaining_ && enumerable_) {
     std::optional<std::vector<Architecture>> all =
         space_->Enumerate(kEnumerableSize);
@@ -161,9 +180,9 @@ std::optional<Proposal> BasicStrategy::ProposeRemaining(
     for (int step = 0; step < kWalkLength; ++step) {
       std::optional<Architecture> point = PointAt((start + step) % size);
       if (!point) continue;
-      std::string digest = space_->Digest(*point);
-      if (IsNew(digest, taken)) {
-        return Proposal{number, *std::move(point), std::move(digest), "random"};
+      if (auto digest = DigestIfNew(*point, taken)) {
+        return Proposal{number, *std::move(point), *std::move(digest),
+                        "random"};
       }
     }
     return std::nullopt;
@@ -176,7 +195,7 @@ std::optional<Proposal> BasicStrategy::ProposeRemaining(
                     remaining_->end());
   std::vector<const Remaining*> left;
   for (const Remaining& point : *remaining_) {
-    if (!taken.contains(point.digest)) left.push_back(&point);
+    if (!taken.digests.contains(point.digest)) left.push_back(&point);
   }
   if (left.empty()) return std::nullopt;
   const Remaining& point = *left[rng.Below(left.size())];
@@ -193,6 +212,31 @@ std::optional<Architecture> BasicStrategy::PointAt(uint64_t index) const {
   }
   if (!space_->Validate(point).ok()) return std::nullopt;
   return space_->Canonicalize(point);
+}
+
+BasicStrategy::Candidate BasicStrategy::Breed(const Proposal& mother,
+                                              const Proposal& father,
+                                              double crossover, double mutation,
+                                              int attempt, Rng& rng) const {
+  Candidate child;
+  if (rng.Bernoulli(crossover) && mother.number != father.number) {
+    child.architecture =
+        space_->Crossover(mother.architecture, father.architecture, rng);
+    child.origin =
+        absl::StrCat("crossover of ", mother.number, " and ", father.number);
+  } else {
+    child.architecture = mother.architecture;
+    child.origin = absl::StrCat("mutation of ", mother.number);
+  }
+  const size_t choices = space_->decisions().size();
+  const double rate =
+      mutation > 0 ? mutation : 1.0 / static_cast<double>(choices);
+  int mutations = attempt / 4;
+  for (size_t i = 0; i < choices; ++i) mutations += rng.Bernoulli(rate);
+  for (int i = 0; i < mutations; ++i) {
+    child.architecture = space_->MutateOne(child.architecture, rng);
+  }
+  return child;
 }
 
 absl::Status BasicStrategy::Observe(absl::Span<const Observation> results) {
@@ -236,6 +280,15 @@ absl::Status BasicStrategy::Observe(absl::Span<const Observation> results) {
   return absl::OkStatus();
 }
 
+Evaluation BasicStrategy::AtFullFidelity(const Observation& observation) const {
+  return Lifted(observation).evaluation;
+}
+
+FidelityLift::Lifted BasicStrategy::Lifted(
+    const Observation& observation) const {
+  return lift_.Lift(observation.evaluation, observation.fidelity);
+}
+
 RankAndCrowding BasicStrategy::Rank(
     absl::Span<const Observation* const> observations) const {
   std::vector<const Evaluation*> evaluations;
@@ -243,9 +296,7 @@ RankAndCrowding BasicStrategy::Rank(
   std::deque<Evaluation> lifted;
   for (const Observation* observation : observations) {
     if (observation->fidelity < 1) {
-      lifted.push_back(
-          lift_.Lift(observation->evaluation, observation->fidelity)
-              .evaluation);
+      lifted.push_back(AtFullFidelity(*observation));
       evaluations.push_back(&lifted.back());
     } else {
       evaluations.push_back(&observation->evaluation);

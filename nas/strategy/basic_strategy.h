@@ -2,6 +2,7 @@
 // what is left of a small space, and they start with a stratified sample.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -54,11 +55,12 @@ class BasicStrategy : public Strategy {
   // Puts `architectures` in place of the last members of the initial design.
   void SpecialiseInitialDesign(std::vector<Architecture> architectures);
 
-  // A candidate made from what was learnt, which may be an old one: then
-  // it is called again with the next attempt (from 0), and should look further
-  // afield. nullopt: nothing to start from, propose a random one. Must not
-  // change what Suggest answers later.
-  virtual std::optional<Candidate> Vary(int attempt, Rng& rng) = 0;
+  // A candidate for proposal `number` made from what was learnt, which may be
+  // an old one: then it is called again with the next attempt (from 0), and
+  // should look further afield. nullopt: nothing to start from, propose a
+  // random one. Must not change what Suggest answers later.
+  virtual std::optional<Candidate> Vary(int64_t number, int attempt,
+                                        Rng& rng) = 0;
 
   // Called first in every Suggest.
   virtual void BeginSuggest(const SuggestRequest& request) {}
@@ -69,23 +71,48 @@ class BasicStrategy : public Strategy {
   // lower fidelity: then it takes the place of that.
   virtual void Learn(const Observation& observation) = 0;
 
-  // Ranks observations of any fidelities as they would stand at full fidelity,
-  // by what is known now.
+  // How an observation would stand at full fidelity, by what is known now; and
+  // how sure that is.
+  Evaluation AtFullFidelity(const Observation& observation) const;
+  FidelityLift::Lifted Lifted(const Observation& observation) const;
+  // Ranks observations of any fidelities by that.
   RankAndCrowding Rank(absl::Span<const Observation* const> observations) const;
 
   const SearchSpace& space() const { return *space_; }
+  int objectives() const { return objectives_; }
+  uint64_t seed() const { return seed_; }
+  bool Observed(absl::string_view digest) const {
+    return observed_.contains(digest);
+  }
+
+  // What evolutionary strategies do: with probability `crossover` each choice
+  // comes from either parent, else `mother` is copied; then each choice mutates
+  // with probability `mutation` (0 means 1 / choices). One mutation more for
+  // every 4 attempts.
+  Candidate Breed(const Proposal& mother, const Proposal& father,
+                  double crossover, double mutation, int attempt,
+                  Rng& rng) const;
 
  private:
   using DigestSet = absl::flat_hash_set<absl::string_view>;
+  using ChoiceSet = absl::flat_hash_set<std::vector<int>>;
+
+  // What one Suggest must not propose.
+  struct Taken {
+    DigestSet digests;
+    // Choices seen to have one of them. Only saves time.
+    ChoiceSet choices;
+  };
 
   // One new architecture with its digest; nullopt if none was found.
   std::optional<Proposal> Propose(int64_t number, int64_t earlier,
-                                  const DigestSet& taken);
+                                  Taken& taken);
   std::optional<Proposal> ProposeRemaining(int64_t number, Rng& rng,
-                                           const DigestSet& taken);
-  bool IsNew(const std::string& digest, const DigestSet& taken) const {
-    return !observed_.contains(digest) && !taken.contains(digest);
-  }
+                                           Taken& taken);
+  // The digest of an architecture that is neither observed nor taken; nullopt
+  // of any other.
+  std::optional<std::string> DigestIfNew(const Architecture& architecture,
+                                         Taken& taken);
   // Point `index` of the space in mixed radix; nullopt if it is not valid.
   std::optional<Architecture> PointAt(uint64_t index) const;
 
@@ -103,6 +130,9 @@ class BasicStrategy : public Strategy {
 
   // Digests of all observations.
   absl::flat_hash_set<std::string> observed_;
+  // Choices seen to have one of them: late in a search most children are old,
+  // and a digest costs more than all else about them. Only saves time.
+  ChoiceSet observed_choices_;
   // Trials observed.
   int64_t observation_count_ = 0;
   FidelityLift lift_;
@@ -111,5 +141,17 @@ class BasicStrategy : public Strategy {
   std::optional<std::vector<Remaining>> remaining_;
   bool enumerable_ = true;  // As far as is known.
 };
+
+// Where `members` has the trial of `observation` from a lower fidelity; end()
+// if nowhere.
+template <typename Members>
+auto FindEarlier(Members& members, const Observation& observation) {
+  return std::find_if(members.begin(), members.end(),
+                      [&observation](const Observation& member) {
+                        return member.fidelity < 1 &&
+                               member.proposal.number ==
+                                   observation.proposal.number;
+                      });
+}
 
 }  // namespace hwnas

@@ -169,7 +169,8 @@ class BayesianStrategy::Search {
         problem_(problem),
         evidence_(evidence),
         seed_(seed),
-        objectives_(static_cast<int>(problem.objectives.size())),
+        searched_(problem.Searched()),
+        objectives_(static_cast<int>(searched_.objectives.size())),
         features_(space, std::move(evidence)),
         front_(objectives_),
         believed_front_(objectives_) {}
@@ -212,7 +213,7 @@ class BayesianStrategy::Search {
                                   std::numeric_limits<double>::quiet_NaN()),
               0, false};
     }
-    return problem_.Evaluate(evidence_(architecture));
+    return problem_.Evaluate(evidence_(architecture)).Shown();
   }
   // A trial as far as it is known, at full fidelity.
   FidelityLift::Lifted Judge(const Observation& observation) const {
@@ -254,6 +255,7 @@ class BayesianStrategy::Search {
   const Problem problem_;
   const Evidence evidence_;
   const uint64_t seed_;
+  const Problem searched_;
   const int objectives_;
   const FeatureMap features_;
 
@@ -340,7 +342,7 @@ Targets BayesianStrategy::Search::TargetsOf(absl::Span<const int> rows,
 void BayesianStrategy::Search::SetReference() {
   Point reference(objectives_);
   for (int k = 0; k < objectives_; ++k) {
-    const ObjectiveSpec& objective = problem_.objectives[k];
+    const ObjectiveSpec& objective = searched_.objectives[k];
     if (objective.reference) {
       reference[k] =
           objective.maximize ? -*objective.reference : *objective.reference;
@@ -775,8 +777,9 @@ BayesianStrategy::BayesianStrategy(const BayesianConfig& config,
                                    const SearchSpace* space,
                                    const Problem& problem, Evidence evidence,
                                    uint64_t seed)
-    : BasicStrategy(space, static_cast<int>(problem.objectives.size()), seed,
-                    config.initial),
+    : BasicStrategy(space,
+                    static_cast<int>(problem.Searched().objectives.size()),
+                    seed, config.initial),
       search_(std::make_unique<Search>(config, space, problem,
                                        std::move(evidence), seed)) {
   const int outliers = config.initial / kOutlierShare;
@@ -791,8 +794,8 @@ void BayesianStrategy::BeginSuggest(const SuggestRequest& request) {
   search_->Begin(request);
 }
 
-std::optional<BasicStrategy::Candidate> BayesianStrategy::Vary(int attempt,
-                                                               Rng& rng) {
+std::optional<BasicStrategy::Candidate> BayesianStrategy::Vary(
+    int64_t /*number*/, int attempt, Rng& rng) {
   if (!search_->ready()) return std::nullopt;
   const auto& ranked = search_->Ranked(rng);
   if (attempt >= static_cast<int>(ranked.size())) return std::nullopt;

@@ -50,7 +50,7 @@ class BayesianStrategy final : public BasicStrategy {
   class Search;
 
   void BeginSuggest(const SuggestRequest& request) override;
-  std::optional<Candidate> Vary(int attempt, Rng& rng) override;
+  std::optional<Candidate> Vary(int64_t number, int attempt, Rng& rng) override;
   void OnProposed(const Proposal& proposal) override;
   void Learn(const Observation& observation) override;
 

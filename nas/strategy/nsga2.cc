@@ -1,11 +1,5 @@
 #include "nas/strategy/nsga2.h"
 
-#include <algorithm>
-#include <cstddef>
-#include <utility>
-
-#include "absl/strings/str_cat.h"
-
 namespace hwnas {
 
 Nsga2Strategy::Nsga2Strategy(const Nsga2Config& config,
@@ -22,12 +16,7 @@ void Nsga2Strategy::RankPopulation() {
 }
 
 void Nsga2Strategy::Learn(const Observation& observation) {
-  const auto earlier = std::find_if(population_.begin(), population_.end(),
-                                    [&observation](const Observation& member) {
-                                      return member.fidelity < 1 &&
-                                             member.proposal.number ==
-                                                 observation.proposal.number;
-                                    });
+  const auto earlier = FindEarlier(population_, observation);
   const bool failed = StandingOf(observation.evaluation) == Standing::kFailed;
   if (failed && earlier == population_.end()) return;
   if (earlier != population_.end()) population_.erase(earlier);
@@ -49,31 +38,14 @@ int Nsga2Strategy::SelectParent(Rng& rng) const {
   return order_.Prefers(b, a) ? b : a;
 }
 
-std::optional<BasicStrategy::Candidate> Nsga2Strategy::Vary(int attempt,
+std::optional<BasicStrategy::Candidate> Nsga2Strategy::Vary(int64_t /*number*/,
+                                                            int attempt,
                                                             Rng& rng) {
   if (population_.empty()) return std::nullopt;
   const Proposal& mother = population_[SelectParent(rng)].proposal;
   const Proposal& father = population_[SelectParent(rng)].proposal;
-  const bool cross = rng.Bernoulli(config_.crossover) && &mother != &father;
-  Candidate child;
-  if (cross) {
-    child.architecture =
-        space().Crossover(mother.architecture, father.architecture, rng);
-    child.origin =
-        absl::StrCat("crossover of ", mother.number, " and ", father.number);
-  } else {
-    child.architecture = mother.architecture;
-    child.origin = absl::StrCat("mutation of ", mother.number);
-  }
-  const size_t choices = space().decisions().size();
-  const double rate = config_.mutation > 0 ? config_.mutation
-                                           : 1.0 / static_cast<double>(choices);
-  int mutations = attempt / 4;
-  for (size_t i = 0; i < choices; ++i) mutations += rng.Bernoulli(rate);
-  for (int i = 0; i < mutations; ++i) {
-    child.architecture = space().MutateOne(child.architecture, rng);
-  }
-  return child;
+  return Breed(mother, father, config_.crossover, config_.mutation, attempt,
+               rng);
 }
 
 }  // namespace hwnas

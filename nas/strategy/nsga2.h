@@ -31,7 +31,7 @@ class Nsga2Strategy final : public BasicStrategy {
   absl::string_view name() const override { return "nsga2"; }
 
  private:
-  std::optional<Candidate> Vary(int attempt, Rng& rng) override;
+  std::optional<Candidate> Vary(int64_t number, int attempt, Rng& rng) override;
   void Learn(const Observation& observation) override;
 
   int SelectParent(Rng& rng) const;

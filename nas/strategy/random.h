@@ -18,7 +18,8 @@ class RandomStrategy final : public BasicStrategy {
   absl::string_view name() const override { return "random"; }
 
  private:
-  std::optional<Candidate> Vary(int attempt, Rng& rng) override {
+  std::optional<Candidate> Vary(int64_t number, int attempt,
+                                Rng& rng) override {
     return std::nullopt;
   }
   void Learn(const Observation& observation) override {}

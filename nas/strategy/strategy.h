@@ -78,27 +78,66 @@ class Strategy {
 struct RandomConfig {};
 // See nas/strategy/ageing_evolution.h.
 struct AgeingEvolutionConfig {
-  int population = 50;
-  int sample_size = 10;
+  int population = 20;
+  int sample_size = 20;
 };
 // See nas/strategy/nsga2.h.
 struct Nsga2Config {
-  int population = 20;
+  int population = 16;
   double crossover = 0.9;
   double mutation = 0;  // Per choice; 0 means 1 / choices.
+};
+// See nas/strategy/quasi_random.h.
+struct QuasiRandomConfig {};
+// See nas/strategy/nsga3.h.
+struct Nsga3Config {
+  int population = 12;
+  double crossover = 0.9;
+  double mutation = 0;  // Per choice; 0 means 1 / choices.
+};
+// See nas/strategy/moead.h.
+struct MoeadConfig {
+  int population = 15;
+  int neighbours = 10;
+  double crossover = 0.9;
+  double mutation = 0;  // Per choice; 0 means 1 / choices.
+};
+// See nas/strategy/local_search.h.
+struct LocalSearchConfig {
+  int starts = 5;
+};
+// See nas/strategy/reinforce.h.
+struct ReinforceConfig {
+  int initial_design = 20;
+  int directions = 10;  // Weight vectors, if there are several objectives.
+  double learning_rate = 1;
 };
 // See nas/strategy/bayesian.h.
 struct BayesianConfig {
   int initial = 12;  // Trials before the first model.
+};
+// See nas/strategy/motpe.h.
+struct MotpeConfig {
+  int initial = 12;     // Trials before the first estimator.
+  int candidates = 24;  // Compared for each proposal.
+  bool multivariate = true;
+};
+// See nas/strategy/mo_bananas.h.
+struct MoBananasConfig {
+  int initial = 12;      // Trials before the first ensemble.
+  int networks = 8;      // In the ensemble of each objective.
+  int candidates = 200;  // Bred for each proposal.
 };
 // What we recommend: needs no tuning. Today Bayesian optimisation.
 struct AutoConfig {};
 
 using StrategyConfig =
     std::variant<AutoConfig, RandomConfig, AgeingEvolutionConfig, Nsga2Config,
-                 BayesianConfig>;
+                 QuasiRandomConfig, Nsga3Config, MoeadConfig, LocalSearchConfig,
+                 ReinforceConfig, BayesianConfig, MotpeConfig, MoBananasConfig>;
 
-// `space` must outlive the strategy, as must what `evidence` refers to.
+// `space` must outlive the strategy, as must what `evidence` refers to. The
+// strategy searches Problem::Searched().
 // INVALID_ARGUMENT names the bad parameter.
 absl::StatusOr<std::unique_ptr<Strategy>> CreateStrategy(
     const StrategyConfig& config, const SearchSpace* space,

@@ -35,9 +35,18 @@ absl::StatusOr<Architecture> FromProto(const SearchSpace& space,
 
 absl::StatusOr<SpaceConfig> FromProto(const v1::SpaceSpec& proto);
 absl::StatusOr<StrategyConfig> FromProto(const v1::StrategySpec& proto);
+// The objectives that one of the file stands for: at least one, several if it
+// is over each of several devices.
+std::vector<ObjectiveSpec> ObjectivesFromProto(const v1::Objective& proto);
+// The limits of an epsilon constraint become constraints.
 Problem ProblemFromProto(const v1::StudySpec& spec);
 // Does not check: ValidateStudySpec does.
 ReplayConfig FromProto(const v1::ReplaySpec& proto);
+// The ideal of the Chebyshev form where none is written.
+double DefaultIdeal(const v1::Objective& objective);
+// Index of the objective of the file that an epsilon constraint keeps; -1 if
+// its name fits none or several.
+int OptimizedObjective(const v1::StudySpec& spec);
 
 google::protobuf::Timestamp ToProto(absl::Time time);
 absl::Time FromProto(const google::protobuf::Timestamp& proto);

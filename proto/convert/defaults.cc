@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <optional>
 
+#include "nas/space/macro.h"
 #include "nas/space/mobile.h"
 #include "proto/convert/convert.h"
+#include "proto/convert/space_spec.h"
 
 namespace hwnas {
 namespace {
@@ -11,7 +13,19 @@ namespace {
 template <typename In, typename Out>
 void FillIfEmpty(const In& defaults, Out* field) {
   if (!field->empty()) return;
-  for (const auto value : defaults) field->Add(value);
+  for (const auto& value : defaults) *field->Add() = value;
+}
+
+template <typename Out>
+void FillSkeleton(const MacroConfig& defaults, Out* out) {
+  FillIfEmpty(defaults.channel_choices, out->mutable_channel_choices());
+  out->set_stem_stride(defaults.stem_stride);
+  FillIfEmpty(defaults.depth_choices, out->mutable_depth_choices());
+  if (!defaults.layers.empty()) return;  // Nothing to bound.
+  out->set_min_doublings(*defaults.min_doublings);
+  out->set_max_doublings(*defaults.max_doublings);
+  out->set_min_halvings(*defaults.min_halvings);
+  out->set_max_halvings(*defaults.max_halvings);
 }
 
 void FillSpace(v1::SpaceSpec* space) {
@@ -42,7 +56,62 @@ void FillSpace(v1::SpaceSpec* space) {
     }
     out.set_head_channels(defaults.head_channels);
     out.set_final_expand_channels(defaults.final_expand_channels);
+  } else if (space->has_macro()) {
+    const absl::StatusOr<SpaceConfig> given = FromProto(*space);
+    if (!given.ok()) return;
+    const MacroConfig defaults = WithPreset(std::get<MacroConfig>(*given));
+    v1::MacroSpace& out = *space->mutable_macro();
+    // Written out; of an unknown one there is nothing.
+    if (defaults.preset.empty() || IsMacroPreset(defaults.preset)) {
+      out.clear_preset();
+    }
+    FillSkeleton(defaults, &out);
+    FillIfEmpty(defaults.operators, out.mutable_operators());
+    out.clear_layers();
+    for (const MacroLayerConfig& in : defaults.layers) {
+      v1::MacroLayer& layer = *out.add_layers();
+      layer.set_channels(in.channels);
+      layer.set_stride(in.stride);
+    }
+    out.set_blocks(defaults.blocks);
+    out.set_final_channels(defaults.final_channels);
+  } else if (space->has_dag()) {
+    const absl::StatusOr<SpaceConfig> given = FromProto(*space);
+    if (!given.ok()) return;
+    const DagConfig& defaults = std::get<DagConfig>(*given);
+    v1::DagSpace& out = *space->mutable_dag();
+    out.set_channels(defaults.channels);
+    out.set_stacks(defaults.stacks);
+    out.set_cells(defaults.cells);
+    out.set_nodes(defaults.cell.nodes);
+    out.set_max_edges(defaults.cell.max_edges);
+  } else if (space->has_ofa()) {
+    v1::OfaSpace& out = *space->mutable_ofa();
+    FillIfEmpty(std::vector<double>{1}, out.mutable_width_choices());
+    FillIfEmpty(OfaResolutions(out), out.mutable_resolution_choices());
+  } else if (space->has_hierarchical()) {
+    const absl::StatusOr<SpaceConfig> given = FromProto(*space);
+    if (!given.ok()) return;
+    const MacroConfig defaults = WithPreset(std::get<MacroConfig>(*given));
+    v1::HierarchicalSpace& out = *space->mutable_hierarchical();
+    FillSkeleton(defaults, &out);
+    out.set_cells(defaults.blocks);
+    if (out.cell().has_dag()) {
+      const DagCellConfig& cell = std::get<DagCellConfig>(*defaults.cell);
+      out.mutable_cell()->mutable_dag()->set_nodes(cell.nodes);
+      out.mutable_cell()->mutable_dag()->set_max_edges(cell.max_edges);
+    }
+    if (out.cell().kind_case() == v1::CellSpec::KIND_NOT_SET) {
+      out.mutable_cell()->mutable_nasbench201();
+    }
   }
+}
+
+// `mutation` stays unset: the strategy knows the number of choices.
+template <typename Config, typename Proto>
+void FillVariation(const Config& defaults, Proto* out) {
+  if (out->population() == 0) out->set_population(defaults.population);
+  if (!out->has_crossover()) out->set_crossover(defaults.crossover);
 }
 
 void FillStrategy(v1::StrategySpec* strategy) {
@@ -52,6 +121,7 @@ void FillStrategy(v1::StrategySpec* strategy) {
       break;
     case v1::StrategySpec::kAuto:
     case v1::StrategySpec::kRandom:
+    case v1::StrategySpec::kQuasiRandom:
       break;
     case v1::StrategySpec::kAgeingEvolution: {
       const AgeingEvolutionConfig defaults;
@@ -62,24 +132,92 @@ void FillStrategy(v1::StrategySpec* strategy) {
       }
       break;
     }
-    case v1::StrategySpec::kNsga2: {
-      const Nsga2Config defaults;
-      v1::Nsga2Strategy& out = *strategy->mutable_nsga2();
-      if (out.population() == 0) out.set_population(defaults.population);
-      if (!out.has_crossover()) out.set_crossover(defaults.crossover);
-      // `mutation` stays unset: the strategy knows the number of choices.
+    case v1::StrategySpec::kNsga2:
+      FillVariation(Nsga2Config{}, strategy->mutable_nsga2());
+      break;
+    case v1::StrategySpec::kNsga3:
+      FillVariation(Nsga3Config{}, strategy->mutable_nsga3());
+      break;
+    case v1::StrategySpec::kMoead: {
+      const MoeadConfig defaults;
+      v1::MoeadStrategy& out = *strategy->mutable_moead();
+      FillVariation(defaults, &out);
+      if (out.neighbours() == 0) {
+        out.set_neighbours(std::min(defaults.neighbours, out.population()));
+      }
+      break;
+    }
+    case v1::StrategySpec::kLocalSearch: {
+      v1::LocalSearchStrategy& out = *strategy->mutable_local_search();
+      if (out.starts() == 0) out.set_starts(LocalSearchConfig{}.starts);
+      break;
+    }
+    case v1::StrategySpec::kReinforce: {
+      const ReinforceConfig defaults;
+      v1::ReinforceStrategy& out = *strategy->mutable_reinforce();
+      if (!out.has_initial_design()) {
+        out.set_initial_design(defaults.initial_design);
+      }
+      if (out.directions() == 0) out.set_directions(defaults.directions);
+      if (!out.has_learning_rate()) {
+        out.set_learning_rate(defaults.learning_rate);
+      }
+      break;
+    }
+    case v1::StrategySpec::kMotpe: {
+      const MotpeConfig defaults;
+      v1::MotpeStrategy& out = *strategy->mutable_motpe();
+      if (out.initial() == 0) out.set_initial(defaults.initial);
+      if (out.candidates() == 0) out.set_candidates(defaults.candidates);
+      if (!out.has_multivariate()) out.set_multivariate(defaults.multivariate);
+      break;
+    }
+    case v1::StrategySpec::kBayesian: {
+      v1::BayesianStrategy& out = *strategy->mutable_bayesian();
+      if (out.initial() == 0) out.set_initial(BayesianConfig{}.initial);
+      break;
+    }
+    case v1::StrategySpec::kMoBananas: {
+      const MoBananasConfig defaults;
+      v1::MoBananasStrategy& out = *strategy->mutable_mo_bananas();
+      if (out.initial() == 0) out.set_initial(defaults.initial);
+      if (out.networks() == 0) out.set_networks(defaults.networks);
+      if (out.candidates() == 0) out.set_candidates(defaults.candidates);
       break;
     }
   }
 }
 
+void FillScalarization(v1::StudySpec* spec) {
+  v1::Scalarization& out = *spec->mutable_scalarization();
+  if (out.has_weighted_product()) {
+    auto& terms = *out.mutable_weighted_product()->mutable_terms();
+    for (int i = 0; i < terms.size() && i < spec->objectives_size(); ++i) {
+      const bool maximize =
+          spec->objectives(i).goal_case() == v1::Objective::kMaximize;
+      if (!terms[i].has_target()) terms[i].set_target(1);
+      if (!terms[i].has_alpha()) {
+        terms[i].set_alpha(WeightedProduct::DefaultExponent(maximize));
+      }
+      if (!terms[i].has_beta()) terms[i].set_beta(terms[i].alpha());
+    }
+  } else if (out.has_chebyshev()) {
+    v1::Chebyshev& chebyshev = *out.mutable_chebyshev();
+    if (chebyshev.ideal().empty()) {
+      for (const v1::Objective& objective : spec->objectives()) {
+        chebyshev.add_ideal(DefaultIdeal(objective));
+      }
+    }
+    if (!chebyshev.has_rho()) chebyshev.set_rho(Chebyshev().rho);
+  }
+}
+
 // Height of the images that are trained on; unknown if it is searched.
 std::optional<int> ImageHeight(const v1::SpaceSpec& space) {
-  if (!space.mobile().resolution_choices().empty()) return std::nullopt;
-  const auto& input =
-      space.has_mobile() ? space.mobile().input() : space.nasbench201().input();
-  if (input.size() != 3) return std::nullopt;
-  return input[1];
+  const std::optional<SpaceImages> images = ImagesOf(space);
+  if (!images || !images->resolutions.empty()) return std::nullopt;
+  if (images->input.size() != 3) return std::nullopt;
+  return images->input[1];
 }
 
 void FillTrain(std::optional<int> image_height, v1::TrainSpec* train) {
@@ -167,6 +305,15 @@ v1::StudySpec WithDefaults(const v1::StudySpec& spec) {
         !objective.has_reference()) {
       objective.set_reference(0);
     }
+    if (!objective.devices().empty() &&
+        objective.over_devices() == v1::Objective::OVER_DEVICES_UNSPECIFIED) {
+      objective.set_over_devices(v1::Objective::EACH);
+    }
+  }
+  if (out.has_scalarization()) FillScalarization(&out);
+  if (out.has_preference() && !out.preference().aspiration().empty() &&
+      !out.preference().has_focus()) {
+    out.mutable_preference()->set_focus(Preference().focus);
   }
   FillStrategy(out.mutable_strategy());
   if (out.has_train()) {

@@ -49,6 +49,8 @@ v1::OperatorKind ToProto(OpKind op) {
       return v1::ZERO;
     case OpKind::kDropout:
       return v1::DROPOUT;
+    case OpKind::kChannelShuffle:
+      return v1::CHANNEL_SHUFFLE;
   }
   return v1::OPERATOR_KIND_UNSPECIFIED;
 }
@@ -93,6 +95,8 @@ absl::StatusOr<OpKind> FromProto(v1::OperatorKind op) {
       return OpKind::kZero;
     case v1::DROPOUT:
       return OpKind::kDropout;
+    case v1::CHANNEL_SHUFFLE:
+      return OpKind::kChannelShuffle;
     default:  // Unspecified, or of a newer version.
       return absl::InvalidArgumentError(
           absl::StrCat("operator ", static_cast<int>(op),
@@ -137,6 +141,9 @@ v1::ModelGraph ToProto(const ModelGraph& graph) {
         break;
       case OpKind::kDropout:
         out.set_drop_rate(node.drop_rate);
+        break;
+      case OpKind::kChannelShuffle:
+        out.set_groups(node.groups);
         break;
       default:
         break;
@@ -197,6 +204,9 @@ absl::StatusOr<ModelGraph> FromProto(const v1::ModelGraph& proto) {
         break;
       case OpKind::kDropout:
         node.drop_rate = in.drop_rate();
+        break;
+      case OpKind::kChannelShuffle:
+        node.groups = in.groups();
         break;
       default:
         break;

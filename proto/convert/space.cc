@@ -1,9 +1,18 @@
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/status_macros.h"
+#include "google/protobuf/descriptor.h"
 #include "proto/convert/convert.h"
+#include "proto/convert/space_spec.h"
 
 namespace hwnas {
 namespace {
+
+// Resolutions of Once-for-all, in steps of 4 pixels.
+constexpr int kOfaSmallest = 128;
+constexpr int kOfaLargest = 224;
 
 absl::StatusOr<TensorShape> InputShape(
     const google::protobuf::RepeatedField<int32_t>& input,
@@ -26,7 +35,108 @@ void AssignIfSet(int32_t in, int* out) {
   if (in != 0) *out = in;
 }
 
+// What MacroSpace and HierarchicalSpace have in common.
+template <typename Proto>
+void ReadSkeleton(const Proto& in, MacroConfig* config) {
+  config->classes = in.classes();
+  AssignIfSet(in.channel_choices(), &config->channel_choices);
+  config->stem_stride = in.stem_stride();
+  AssignIfSet(in.depth_choices(), &config->depth_choices);
+  if (in.has_min_doublings()) config->min_doublings = in.min_doublings();
+  if (in.has_max_doublings()) config->max_doublings = in.max_doublings();
+  if (in.has_min_halvings()) config->min_halvings = in.min_halvings();
+  if (in.has_max_halvings()) config->max_halvings = in.max_halvings();
+}
+
+// Of DagCell or DagSpace.
+template <typename Proto>
+DagCellConfig ReadDagCell(const Proto& in) {
+  DagCellConfig config;
+  AssignIfSet(in.nodes(), &config.nodes);
+  // Of many nodes the default is NAS-Bench-101's bound.
+  config.max_edges =
+      std::min(config.max_edges, config.nodes * (config.nodes - 1) / 2);
+  AssignIfSet(in.max_edges(), &config.max_edges);
+  AssignIfSet(in.operations(), &config.operations);
+  return config;
+}
+
+CellConfig FromProto(const v1::CellSpec& proto) {
+  if (proto.has_dag()) return ReadDagCell(proto.dag());
+  Nasbench201CellConfig config;
+  AssignIfSet(proto.nasbench201().operations(), &config.operations);
+  return config;
+}
+
+std::vector<DeclaredCondition> Conditions(
+    const google::protobuf::RepeatedPtrField<v1::DeclaredCondition>& in) {
+  std::vector<DeclaredCondition> conditions;
+  for (const v1::DeclaredCondition& condition : in) {
+    conditions.push_back(
+        {condition.choice(), {condition.is().begin(), condition.is().end()}});
+  }
+  return conditions;
+}
+
 }  // namespace
+
+std::vector<int> OfaResolutions(const v1::OfaSpace& space) {
+  std::vector<int> resolutions(space.resolution_choices().begin(),
+                               space.resolution_choices().end());
+  if (resolutions.empty() && space.input_size() == 3 &&
+      std::min(space.input(1), space.input(2)) >= kOfaSmallest) {
+    for (int side = kOfaSmallest; side <= kOfaLargest; side += 4) {
+      resolutions.push_back(side);
+    }
+  }
+  return resolutions;
+}
+
+std::string SpaceKinds() {
+  const auto& kinds = *v1::SpaceSpec::descriptor()->oneof_decl(0);
+  std::vector<std::string> names;
+  for (int i = 0; i < kinds.field_count(); ++i) {
+    names.push_back(kinds.field(i)->name());
+  }
+  const std::string last = names.back();
+  names.pop_back();
+  return absl::StrCat(absl::StrJoin(names, ", "), " or ", last);
+}
+
+std::optional<SpaceImages> ImagesOf(const v1::SpaceSpec& space) {
+  const auto images = [](const auto& of_kind) {
+    return SpaceImages{{of_kind.input().begin(), of_kind.input().end()},
+                       of_kind.classes(),
+                       {}};
+  };
+  SpaceImages result;
+  switch (space.kind_case()) {
+    case v1::SpaceSpec::kNasbench201:
+      return images(space.nasbench201());
+    case v1::SpaceSpec::kMobile: {
+      result = images(space.mobile());
+      const auto& resolutions = space.mobile().resolution_choices();
+      result.resolutions.assign(resolutions.begin(), resolutions.end());
+      return result;
+    }
+    case v1::SpaceSpec::kMacro:
+      return images(space.macro());
+    case v1::SpaceSpec::kDag:
+      return images(space.dag());
+    case v1::SpaceSpec::kFbnet:
+      return images(space.fbnet());
+    case v1::SpaceSpec::kOfa:
+      result = images(space.ofa());
+      result.resolutions = OfaResolutions(space.ofa());
+      return result;
+    case v1::SpaceSpec::kHierarchical:
+      return images(space.hierarchical());
+    case v1::SpaceSpec::kDeclared:
+    case v1::SpaceSpec::KIND_NOT_SET:
+      break;
+  }
+  return std::nullopt;
+}
 
 absl::StatusOr<SpaceConfig> FromProto(const v1::SpaceSpec& proto) {
   switch (proto.kind_case()) {
@@ -38,6 +148,7 @@ absl::StatusOr<SpaceConfig> FromProto(const v1::SpaceSpec& proto) {
       AssignIfSet(in.channels(), &config.channels);
       AssignIfSet(in.cells(), &config.cells);
       config.classes = in.classes();
+      config.operations.assign(in.operations().begin(), in.operations().end());
       return config;
     }
     case v1::SpaceSpec::kMobile: {
@@ -65,11 +176,90 @@ absl::StatusOr<SpaceConfig> FromProto(const v1::SpaceSpec& proto) {
       config.final_expand_channels = in.final_expand_channels();
       return config;
     }
+    case v1::SpaceSpec::kMacro: {
+      const v1::MacroSpace& in = proto.macro();
+      MacroConfig config;
+      HWNAS_ASSIGN_OR_RETURN(config.input,
+                             InputShape(in.input(), "macro.input"));
+      ReadSkeleton(in, &config);
+      config.preset = in.preset();
+      AssignIfSet(in.operators(), &config.operators);
+      for (const v1::MacroLayer& layer : in.layers()) {
+        MacroLayerConfig& out = config.layers.emplace_back();
+        out.channels = layer.channels();
+        AssignIfSet(layer.stride(), &out.stride);
+      }
+      config.blocks = in.blocks();
+      config.final_channels = in.final_channels();
+      return config;
+    }
+    case v1::SpaceSpec::kDag: {
+      const v1::DagSpace& in = proto.dag();
+      DagConfig config;
+      HWNAS_ASSIGN_OR_RETURN(config.input, InputShape(in.input(), "dag.input"));
+      config.classes = in.classes();
+      AssignIfSet(in.channels(), &config.channels);
+      AssignIfSet(in.stacks(), &config.stacks);
+      AssignIfSet(in.cells(), &config.cells);
+      config.cell = ReadDagCell(in);
+      return config;
+    }
+    case v1::SpaceSpec::kFbnet: {
+      const v1::FbnetSpace& in = proto.fbnet();
+      MacroConfig config;
+      config.kind = "fbnet";
+      HWNAS_ASSIGN_OR_RETURN(config.input,
+                             InputShape(in.input(), "fbnet.input"));
+      config.classes = in.classes();
+      config.preset = "fbnet";
+      return config;
+    }
+    case v1::SpaceSpec::kOfa: {
+      const v1::OfaSpace& in = proto.ofa();
+      MobileConfig config;
+      config.kind = "ofa";
+      HWNAS_ASSIGN_OR_RETURN(config.input, InputShape(in.input(), "ofa.input"));
+      config.classes = in.classes();
+      AssignIfSet(in.width_choices(), &config.width_choices);
+      config.resolution_choices = OfaResolutions(in);
+      return config;
+    }
+    case v1::SpaceSpec::kHierarchical: {
+      const v1::HierarchicalSpace& in = proto.hierarchical();
+      MacroConfig config;
+      config.kind = "hierarchical";
+      HWNAS_ASSIGN_OR_RETURN(config.input,
+                             InputShape(in.input(), "hierarchical.input"));
+      ReadSkeleton(in, &config);
+      config.blocks = in.cells();
+      config.cell = FromProto(in.cell());
+      return config;
+    }
+    case v1::SpaceSpec::kDeclared: {
+      const v1::DeclaredSpace& in = proto.declared();
+      DeclaredConfig config;
+      for (const v1::DeclaredChoice& choice : in.choices()) {
+        DeclaredChoice& out = config.choices.emplace_back();
+        out.name = choice.name();
+        AssignIfSet(choice.options(), &out.options);
+        AssignIfSet(choice.ordered(), &out.ordered);
+        if (choice.has_integers()) {
+          const v1::IntegerRange& range = choice.integers();
+          out.integers = IntegerRange{range.from(), range.to()};
+          AssignIfSet(range.step(), &out.integers->step);
+        }
+        out.when = Conditions(choice.when());
+      }
+      for (const v1::DeclaredRule& rule : in.forbid()) {
+        config.forbid.push_back(Conditions(rule.all()));
+      }
+      return config;
+    }
     case v1::SpaceSpec::KIND_NOT_SET:
       break;
   }
   return absl::InvalidArgumentError(
-      "no search space given: expected nasbench201 or mobile");
+      absl::StrCat("no search space given: expected ", SpaceKinds()));
 }
 
 }  // namespace hwnas

@@ -16,6 +16,7 @@
 #include "common/rng.h"
 #include "proto/convert/convert.h"
 #include "proto/convert/nearest_name.h"
+#include "proto/convert/space_spec.h"
 
 namespace hwnas {
 namespace {
@@ -152,13 +153,12 @@ void CheckMetricName(const std::string& path, const std::string& metric,
                               " is malformed: expected 1 to 64 of [a-z0-9_]"));
 }
 
-// An empty device class is looked at elsewhere.
-void CheckDevice(const std::string& path, const std::string& device,
-                 Checker* out) {
-  if (device.size() <= 63 && OnlyHas(device, "_-")) return;
+void CheckDeviceClass(const std::string& device, const std::string& path,
+                      Checker* out) {
+  if (!device.empty() && device.size() <= 63 && OnlyHas(device, "_-")) return;
   out->Add(path, absl::StrCat("device class ", Quoted(device),
-                              " is malformed: expected 1 to 63 of "
-                              "[a-z0-9_-], such as x86_64"));
+                              " is malformed: expected 1 to 63 of [a-z0-9_-], "
+                              "such as x86_64"));
 }
 
 // Follows from the network alone.
@@ -169,17 +169,19 @@ bool IsAnalytic(const MetricKey& key) {
 }
 
 // A metric and its device class. `metric_path` is where the metric's name is.
+// `devices` says that the objective is over several classes instead.
 void CheckMetric(const v1::StudySpec& spec, const MetricKey& key,
                  const std::string& metric_path, const std::string& path,
-                 Checker* out) {
+                 bool devices, Checker* out) {
   const std::string& device = key.device_class;
-  CheckDevice(path + ".device", device, out);
+  if (!device.empty()) CheckDeviceClass(device, path + ".device", out);
   if (spec.has_external()) {
     // Whatever the user's evaluator reports.
     CheckMetricName(metric_path, key.metric, out);
     return;
   }
-  if (spec.has_replay() && !IsAnalytic(key)) {
+  // Counts of networks, if the space has any, need no table.
+  if (spec.has_replay() && !(IsAnalytic(key) && ImagesOf(spec.space()))) {
     const auto& given = spec.replay().metrics();
     if (std::none_of(
             given.begin(), given.end(), [&](const v1::ReplayMetric& m) {
@@ -211,7 +213,7 @@ void CheckMetric(const v1::StudySpec& spec, const MetricKey& key,
                               : UnknownName("metric", key.metric, names));
     return;
   }
-  if (info->per_device && device.empty()) {
+  if (info->per_device && device.empty() && !devices) {
     out->Add(path + ".device",
              absl::StrCat("is required: ", info->name,
                           " depends on the device; expected a device class "
@@ -221,6 +223,46 @@ void CheckMetric(const v1::StudySpec& spec, const MetricKey& key,
     out->Add(path + ".device",
              absl::StrCat(Quoted(device), " is not expected: ", info->name,
                           " does not depend on a device"));
+  }
+  if (!info->per_device && devices) {
+    out->Add(path + ".devices", absl::StrCat("is not expected: ", info->name,
+                                             " does not depend on a device"));
+  }
+}
+
+// Several device classes instead of one.
+void CheckDevices(const v1::Objective& objective, const std::string& path,
+                  Checker* out) {
+  const int count = objective.devices_size();
+  if (!v1::Objective::OverDevices_IsValid(objective.over_devices())) {
+    out->Add(path + ".over_devices",
+             absl::StrCat(static_cast<int>(objective.over_devices()),
+                          " is unknown: expected each or worst"));
+  } else if (count == 0 && objective.over_devices() !=
+                               v1::Objective::OVER_DEVICES_UNSPECIFIED) {
+    out->Add(path + ".over_devices",
+             "is not expected without devices, such as [x86_64, raspberrypi5]");
+  }
+  if (count == 0) return;
+  if (!objective.device().empty()) {
+    out->Add(path + ".devices",
+             "cannot stand beside device: expected one of the two");
+  }
+  if (count < 2 || count > kMaxObjectives) {
+    out->Add(
+        path + ".devices",
+        absl::StrCat("has ", count, count == 1 ? " entry" : " entries",
+                     ": expected 2 to ", kMaxObjectives, " device classes"));
+    return;
+  }
+  std::set<std::string> seen;
+  for (int i = 0; i < count; ++i) {
+    const std::string& device = objective.devices(i);
+    const std::string item = absl::StrCat(path, ".devices[", i, "]");
+    CheckDeviceClass(device, item, out);
+    if (!seen.insert(device).second) {
+      out->Add(item, absl::StrCat(Quoted(device), " is listed twice"));
+    }
   }
 }
 
@@ -258,19 +300,44 @@ void CheckObjectives(const v1::StudySpec& spec, Checker* out) {
                  "name of a metric");
         continue;
     }
-    CheckMetric(spec, key, metric_path, path, out);
+    if (spec.has_replay() && !objective.devices().empty()) {
+      // The tables must know the metric on each of the devices.
+      for (const std::string& device : objective.devices()) {
+        CheckMetric(spec, {key.metric, device}, metric_path, path,
+                    /*devices=*/false, out);
+      }
+    } else {
+      CheckMetric(spec, key, metric_path, path, !objective.devices().empty(),
+                  out);
+    }
+    CheckDevices(objective, path, out);
     if (objective.has_reference() && !std::isfinite(objective.reference())) {
       out->Add(path + ".reference", absl::StrCat(Number(objective.reference()),
                                                  " is not a finite number"));
     }
-    const auto [first, added] = seen.emplace(key, i);
-    if (!added) {
+    if (objective.devices_size() > kMaxObjectives) continue;
+    for (const ObjectiveSpec& part : ObjectivesFromProto(objective)) {
+      const auto [first, added] = seen.emplace(part.key, i);
+      if (added || first->second == i) continue;
       out->Add(metric_path,
-               absl::StrCat(Quoted(key.ToString()),
+               absl::StrCat(Quoted(part.key.ToString()),
                             " is an objective twice: it is already "
                             "spec.objectives[",
                             first->second, "]"));
     }
+  }
+  const size_t expanded = ProblemFromProto(spec).objectives.size();
+  // A list that is too long by itself was named above.
+  const bool short_lists = std::none_of(
+      spec.objectives().begin(), spec.objectives().end(),
+      [](const v1::Objective& o) { return o.devices_size() > kMaxObjectives; });
+  if (short_lists && count == spec.objectives_size() &&
+      expanded > kMaxObjectives) {
+    out->Add("spec.objectives",
+             absl::StrCat("are ", expanded,
+                          ", counting each device of `devices`: expected at "
+                          "most ",
+                          kMaxObjectives));
   }
 }
 
@@ -287,7 +354,7 @@ void CheckConstraints(const v1::StudySpec& spec, Checker* out) {
     const v1::Constraint& constraint = spec.constraints(i);
     const std::string path = absl::StrCat("spec.constraints[", i, "]");
     const MetricKey key{constraint.metric(), constraint.device()};
-    CheckMetric(spec, key, path + ".metric", path, out);
+    CheckMetric(spec, key, path + ".metric", path, /*devices=*/false, out);
     bool finite = true;
     const auto check_limit = [&](bool given, absl::string_view field,
                                  double limit) {
@@ -334,6 +401,225 @@ void CheckConstraints(const v1::StudySpec& spec, Checker* out) {
   }
 }
 
+// Scalarization and preference.
+
+// One entry for each objective, or a message. True if so.
+bool CheckCount(const std::string& path, int given, int expected,
+                absl::string_view what, Checker* out) {
+  if (given == expected) return true;
+  out->Add(path,
+           given == 0
+               ? absl::StrCat("is required: expected ", expected,
+                              expected == 1 ? " number" : " numbers",
+                              ", one for ", what)
+               : absl::StrCat("has ", given, given == 1 ? " entry" : " entries",
+                              ": expected ", expected, ", one for ", what));
+  return false;
+}
+
+void CheckWeights(const v1::StudySpec& spec, const std::string& path,
+                  const google::protobuf::RepeatedField<double>& weights,
+                  Checker* out) {
+  if (!CheckCount(path, weights.size(), spec.objectives_size(),
+                  "each objective", out)) {
+    return;
+  }
+  double sum = 0;
+  for (int i = 0; i < weights.size(); ++i) {
+    const double w = weights[i];
+    out->Require(w >= 0 && w <= 1e9, absl::StrCat(path, "[", i, "]"), w,
+                 "0 to 1e9: an objective says itself whether more is better");
+    sum += w;
+  }
+  if (sum == 0) out->Add(path, "are all 0: expected at least one above");
+}
+
+void CheckFinite(const std::string& path,
+                 const google::protobuf::RepeatedField<double>& values,
+                 Checker* out) {
+  for (int i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    out->Add(absl::StrCat(path, "[", i, "]"),
+             absl::StrCat(Number(values[i]), " is not a finite number"));
+  }
+}
+
+void CheckWeightedProduct(const v1::StudySpec& spec, Checker* out) {
+  const std::string path = "spec.scalarization.weighted_product.terms";
+  const auto& terms = spec.scalarization().weighted_product().terms();
+  const int count = spec.objectives_size();
+  if (terms.size() != count) {
+    out->Add(path, absl::StrCat("has ", terms.size(),
+                                terms.size() == 1 ? " entry" : " entries",
+                                ": expected ", count,
+                                ", one for each objective, such as "
+                                "[{}, {target: 80, alpha: -0.07}]"));
+    return;
+  }
+  bool matters = false;
+  for (int i = 0; i < count; ++i) {
+    const v1::WeightedProduct::Term& term = terms[i];
+    const std::string item = absl::StrCat(path, "[", i, "]");
+    const bool maximize =
+        spec.objectives(i).goal_case() == v1::Objective::kMaximize;
+    if (term.has_target()) {
+      out->Require(term.target() > 0, item + ".target", term.target(),
+                   "greater than 0");
+    }
+    const auto check = [&](bool given, absl::string_view field, double value) {
+      matters |= !given || value != 0;
+      if (!given) return;
+      out->Require(
+          maximize ? value >= 0 && value <= 10 : value <= 0 && value >= -10,
+          absl::StrCat(item, ".", field), value,
+          maximize ? "0 to 10, as the objective is maximized"
+                   : "-10 to 0, as the objective is minimized");
+    };
+    check(term.has_alpha(), "alpha", term.alpha());
+    // Unset, it is alpha.
+    if (term.has_beta()) check(true, "beta", term.beta());
+  }
+  if (!matters) {
+    out->Add(path, "have no exponent but 0: the score would never differ");
+  }
+}
+
+void CheckChebyshev(const v1::StudySpec& spec, Checker* out) {
+  const std::string path = "spec.scalarization.chebyshev";
+  const v1::Chebyshev& chebyshev = spec.scalarization().chebyshev();
+  CheckWeights(spec, path + ".weights", chebyshev.weights(), out);
+  if (chebyshev.ideal().empty()) {
+    for (const v1::Objective& objective : spec.objectives()) {
+      if (objective.goal_case() == v1::Objective::kMaximize &&
+          objective.maximize() != "accuracy") {
+        out->Add(path + ".ideal",
+                 absl::StrCat("is required, since it is not known how large ",
+                              Quoted(objective.maximize()),
+                              " can be: expected ", spec.objectives_size(),
+                              " numbers, one for each objective"));
+        break;
+      }
+    }
+  } else if (CheckCount(path + ".ideal", chebyshev.ideal_size(),
+                        spec.objectives_size(), "each objective", out)) {
+    CheckFinite(path + ".ideal", chebyshev.ideal(), out);
+  }
+  if (chebyshev.has_rho()) {
+    const double rho = chebyshev.rho();
+    out->Require(rho >= 0 && rho <= 1, path + ".rho", rho, "0 to 1");
+  }
+}
+
+void CheckEpsilonConstraint(const v1::StudySpec& spec, Checker* out) {
+  const std::string path = "spec.scalarization.epsilon_constraint";
+  const v1::EpsilonConstraint& epsilon =
+      spec.scalarization().epsilon_constraint();
+  const int kept = OptimizedObjective(spec);
+  if (kept < 0) {
+    std::vector<std::string> names;
+    for (const v1::Objective& objective : spec.objectives()) {
+      names.push_back(ObjectivesFromProto(objective)[0].key.ToString());
+    }
+    out->Add(path + ".optimize",
+             absl::StrCat(Quoted(epsilon.optimize()),
+                          " names no objective, or several: expected one of ",
+                          absl::StrJoin(names, ", ")));
+    return;
+  }
+  if (ObjectivesFromProto(spec.objectives(kept)).size() > 1) {
+    out->Add(path + ".optimize",
+             "is an objective on each of several devices: expected only one, "
+             "or over_devices: worst");
+  }
+  if (CheckCount(path + ".limits", epsilon.limits_size(),
+                 spec.objectives_size() - 1, "each other objective", out)) {
+    CheckFinite(path + ".limits", epsilon.limits(), out);
+  }
+}
+
+// After the objectives, and only if they are sound.
+void CheckScalarization(const v1::StudySpec& spec, Checker* out) {
+  switch (spec.scalarization().kind_case()) {
+    case v1::Scalarization::KIND_NOT_SET:
+      if (spec.has_scalarization()) {
+        out->Add("spec.scalarization",
+                 "is empty: expected weighted_sum, weighted_product, "
+                 "chebyshev or epsilon_constraint");
+      }
+      return;
+    case v1::Scalarization::kWeightedSum:
+      CheckWeights(spec, "spec.scalarization.weighted_sum.weights",
+                   spec.scalarization().weighted_sum().weights(), out);
+      return;
+    case v1::Scalarization::kWeightedProduct:
+      CheckWeightedProduct(spec, out);
+      return;
+    case v1::Scalarization::kChebyshev:
+      CheckChebyshev(spec, out);
+      return;
+    case v1::Scalarization::kEpsilonConstraint:
+      CheckEpsilonConstraint(spec, out);
+      return;
+  }
+}
+
+void CheckPreference(const v1::StudySpec& spec, Checker* out) {
+  if (!spec.has_preference()) return;
+  const std::string path = "spec.preference";
+  const v1::Preference& preference = spec.preference();
+  if (spec.has_scalarization()) {
+    out->Add(path,
+             "cannot stand beside scalarization: expected one of the two");
+    return;
+  }
+  if (preference.has_focus()) {
+    const double focus = preference.focus();
+    out->Require(focus >= 0 && focus <= 100, path + ".focus", focus,
+                 "0 to 100");
+  }
+  const auto& aspiration = preference.aspiration();
+  if (aspiration.empty()) {
+    if (preference.has_focus()) {
+      out->Add(path + ".focus",
+               "is not expected without aspiration: there is nothing to keep "
+               "near to");
+    }
+    bool stated = false;
+    for (const v1::Objective& objective : spec.objectives()) {
+      stated |= objective.has_reference();
+    }
+    if (!stated) {
+      out->Add(path,
+               "says nothing: expected aspiration, or the reference of at "
+               "least one objective");
+    }
+    return;
+  }
+  if (!CheckCount(path + ".aspiration", aspiration.size(),
+                  spec.objectives_size(), "each objective", out)) {
+    return;
+  }
+  for (int i = 0; i < aspiration.size(); ++i) {
+    const v1::Objective& objective = spec.objectives(i);
+    const std::string item = absl::StrCat(path, ".aspiration[", i, "]");
+    if (!std::isfinite(aspiration[i])) {
+      out->Add(item,
+               absl::StrCat(Number(aspiration[i]), " is not a finite number"));
+    } else if (!objective.has_reference()) {
+      out->Add(absl::StrCat("spec.objectives[", i, "]"),
+               "has no reference: expected the worst value of interest, since "
+               "spec.preference states the one wished for");
+    } else if (objective.goal_case() == v1::Objective::kMaximize
+                   ? aspiration[i] <= objective.reference()
+                   : aspiration[i] >= objective.reference()) {
+      out->Add(item, absl::StrCat(Number(aspiration[i]),
+                                  " is not better than the reference of "
+                                  "spec.objectives[",
+                                  i, "], ", Number(objective.reference())));
+    }
+  }
+}
+
 // The space.
 
 template <typename List, typename Check>
@@ -359,8 +645,7 @@ void CheckChoices(const std::string& path, const List& choices,
 }
 
 // Returns whether the input's form is right.
-bool CheckInput(const std::string& path,
-                const google::protobuf::RepeatedField<int32_t>& input,
+bool CheckInput(const std::string& path, const std::vector<int>& input,
                 Checker* out) {
   if (input.size() != 3) {
     out->Add(path, absl::StrCat(
@@ -426,8 +711,8 @@ void CheckMobile(const v1::MobileSpace& space, const std::string& path,
 
 // The space's images are those of the data set.
 void CheckFitsDataset(const DatasetInfo& dataset, const std::string& path,
-                      const google::protobuf::RepeatedField<int32_t>& input,
-                      int classes, Checker* out) {
+                      const std::vector<int>& input, int classes,
+                      Checker* out) {
   if (dataset.classes == 0) return;
   const TensorShape given{input[0], input[1], input[2]};
   if (given != dataset.image) {
@@ -452,6 +737,7 @@ absl::Status TryOnePoint(const v1::SpaceSpec& spec) {
   if (!config.ok()) return config.status();
   absl::StatusOr<std::unique_ptr<SearchSpace>> space = CreateSpace(*config);
   if (!space.ok()) return space.status();
+  if (!ImagesOf(spec)) return absl::OkStatus();  // No networks.
   Rng rng(0);
   return (*space)->Decode((*space)->Sample(rng)).status();
 }
@@ -459,41 +745,38 @@ absl::Status TryOnePoint(const v1::SpaceSpec& spec) {
 void CheckSpace(const v1::StudySpec& spec, Checker* out) {
   const v1::SpaceSpec& space = spec.space();
   const size_t before = out->size();
-  std::string path;
-  const google::protobuf::RepeatedField<int32_t>* input = nullptr;
-  int classes = 0;
-  switch (space.kind_case()) {
-    case v1::SpaceSpec::KIND_NOT_SET:
-      out->Add("spec.space",
-               "is required: expected nasbench201 or mobile, such as "
-               "{nasbench201: {input: [1, 28, 28], classes: 10}}");
-      return;
-    case v1::SpaceSpec::kNasbench201:
-      path = "spec.space.nasbench201";
-      CheckNasbench201(space.nasbench201(), path, out);
-      input = &space.nasbench201().input();
-      classes = space.nasbench201().classes();
-      break;
-    case v1::SpaceSpec::kMobile:
-      path = "spec.space.mobile";
-      CheckMobile(space.mobile(), path, out);
-      input = &space.mobile().input();
-      classes = space.mobile().classes();
-      break;
+  if (space.kind_case() == v1::SpaceSpec::KIND_NOT_SET) {
+    out->Add("spec.space",
+             absl::StrCat("is required: expected ", SpaceKinds(),
+                          ", such as {nasbench201: {input: [1, 28, 28], "
+                          "classes: 10}}"));
+    return;
   }
-  const bool input_ok = CheckInput(path + ".input", *input, out);
-  bool classes_ok = true;
-  if (classes == 0) {
-    out->Add(path + ".classes", "is required: expected 2 to 100000");
-    classes_ok = false;
-  } else if (classes < 2 || classes > kMaxClasses) {
-    out->Range(path + ".classes", classes, 2, kMaxClasses);
-    classes_ok = false;
-  }
-  if (input_ok && classes_ok && spec.has_train() && !spec.has_external()) {
-    if (const DatasetInfo* dataset = FindDataset(spec.train().dataset())) {
-      CheckFitsDataset(*dataset, path, *input, classes, out);
+  const std::string path =
+      absl::StrCat("spec.space.", v1::SpaceSpec::descriptor()
+                                      ->FindFieldByNumber(space.kind_case())
+                                      ->name());
+  if (space.has_nasbench201()) CheckNasbench201(space.nasbench201(), path, out);
+  if (space.has_mobile()) CheckMobile(space.mobile(), path, out);
+  if (const std::optional<SpaceImages> images = ImagesOf(space)) {
+    const bool input_ok = CheckInput(path + ".input", images->input, out);
+    bool classes_ok = true;
+    if (images->classes == 0) {
+      out->Add(path + ".classes", "is required: expected 2 to 100000");
+      classes_ok = false;
+    } else if (images->classes < 2 || images->classes > kMaxClasses) {
+      out->Range(path + ".classes", images->classes, 2, kMaxClasses);
+      classes_ok = false;
     }
+    if (input_ok && classes_ok && spec.has_train() && !spec.has_external()) {
+      if (const DatasetInfo* dataset = FindDataset(spec.train().dataset())) {
+        CheckFitsDataset(*dataset, path, images->input, images->classes, out);
+      }
+    }
+  } else if (!spec.has_external() && !spec.has_replay()) {
+    out->Add(path,
+             "has no network to train, measure or count: expected external or "
+             "replay, which answer trials without one");
   }
   if (out->size() != before) return;
   if (absl::Status status = TryOnePoint(space); !status.ok()) {
@@ -509,11 +792,28 @@ void CheckSpace(const v1::StudySpec& spec, Checker* out) {
 
 // The rest.
 
+// The fields that all strategies that breed have.
+template <typename Proto>
+void CheckVariation(const std::string& path, const Proto& proto, Checker* out) {
+  out->RangeIfSet(path + ".population", proto.population(), 4, 10000);
+  if (proto.has_crossover()) {
+    const double p = proto.crossover();
+    out->Require(p >= 0 && p <= 1, path + ".crossover", p,
+                 "a probability, 0 to 1");
+  }
+  if (proto.has_mutation()) {
+    const double p = proto.mutation();
+    out->Require(p > 0 && p <= 1, path + ".mutation", p,
+                 "a probability greater than 0, at most 1");
+  }
+}
+
 void CheckStrategy(const v1::StrategySpec& strategy, Checker* out) {
   switch (strategy.kind_case()) {
     case v1::StrategySpec::KIND_NOT_SET:
     case v1::StrategySpec::kAuto:
     case v1::StrategySpec::kRandom:
+    case v1::StrategySpec::kQuasiRandom:
       return;
     case v1::StrategySpec::kAgeingEvolution: {
       const std::string path = "spec.strategy.ageing_evolution";
@@ -533,20 +833,59 @@ void CheckStrategy(const v1::StrategySpec& strategy, Checker* out) {
       }
       return;
     }
-    case v1::StrategySpec::kNsga2: {
-      const std::string path = "spec.strategy.nsga2";
-      const v1::Nsga2Strategy& nsga2 = strategy.nsga2();
-      out->RangeIfSet(path + ".population", nsga2.population(), 4, 10000);
-      if (nsga2.has_crossover()) {
-        const double p = nsga2.crossover();
-        out->Require(p >= 0 && p <= 1, path + ".crossover", p,
-                     "a probability, 0 to 1");
+    case v1::StrategySpec::kNsga2:
+      CheckVariation("spec.strategy.nsga2", strategy.nsga2(), out);
+      return;
+    case v1::StrategySpec::kNsga3:
+      CheckVariation("spec.strategy.nsga3", strategy.nsga3(), out);
+      return;
+    case v1::StrategySpec::kMoead: {
+      const std::string path = "spec.strategy.moead";
+      const v1::MoeadStrategy& moead = strategy.moead();
+      const size_t before = out->size();
+      CheckVariation(path, moead, out);
+      if (out->size() != before) return;
+      const int population = moead.population() == 0 ? MoeadConfig{}.population
+                                                     : moead.population();
+      out->RangeIfSet(path + ".neighbours", moead.neighbours(), 2, population);
+      return;
+    }
+    case v1::StrategySpec::kLocalSearch:
+      out->RangeIfSet("spec.strategy.local_search.starts",
+                      strategy.local_search().starts(), 1, 10000);
+      return;
+    case v1::StrategySpec::kReinforce: {
+      const std::string path = "spec.strategy.reinforce";
+      const v1::ReinforceStrategy& reinforce = strategy.reinforce();
+      if (reinforce.has_initial_design()) {
+        out->Range(path + ".initial_design", reinforce.initial_design(), 0,
+                   10000);
       }
-      if (nsga2.has_mutation()) {
-        const double p = nsga2.mutation();
-        out->Require(p > 0 && p <= 1, path + ".mutation", p,
-                     "a probability greater than 0, at most 1");
+      out->RangeIfSet(path + ".directions", reinforce.directions(), 1, 1000);
+      if (reinforce.has_learning_rate()) {
+        const double rate = reinforce.learning_rate();
+        out->Require(rate > 0 && rate <= 10, path + ".learning_rate", rate,
+                     "more than 0, at most 10");
       }
+      return;
+    }
+    case v1::StrategySpec::kMotpe: {
+      const std::string path = "spec.strategy.motpe";
+      const v1::MotpeStrategy& motpe = strategy.motpe();
+      out->RangeIfSet(path + ".initial", motpe.initial(), 2, 1000);
+      out->RangeIfSet(path + ".candidates", motpe.candidates(), 1, 1000);
+      return;
+    }
+    case v1::StrategySpec::kBayesian:
+      out->RangeIfSet("spec.strategy.bayesian.initial",
+                      strategy.bayesian().initial(), 2, 1000);
+      return;
+    case v1::StrategySpec::kMoBananas: {
+      const std::string path = "spec.strategy.mo_bananas";
+      const v1::MoBananasStrategy& bananas = strategy.mo_bananas();
+      out->RangeIfSet(path + ".initial", bananas.initial(), 2, 1000);
+      out->RangeIfSet(path + ".networks", bananas.networks(), 2, 100);
+      out->RangeIfSet(path + ".candidates", bananas.candidates(), 1, 10000);
       return;
     }
   }
@@ -554,11 +893,7 @@ void CheckStrategy(const v1::StrategySpec& strategy, Checker* out) {
 
 // The first metric that only training gives; empty if there is none.
 std::string TrainedMetric(const v1::StudySpec& spec) {
-  const Problem problem = ProblemFromProto(spec);
-  std::vector<MetricKey> keys;
-  for (const ObjectiveSpec& o : problem.objectives) keys.push_back(o.key);
-  for (const ConstraintSpec& c : problem.constraints) keys.push_back(c.key);
-  for (const MetricKey& key : keys) {
+  for (const MetricKey& key : ProblemFromProto(spec).Keys()) {
     const MetricInfo* info = FindMetric(key.metric);
     if (info != nullptr && info->source == MetricSource::kTrained) {
       return key.metric;
@@ -569,12 +904,11 @@ std::string TrainedMetric(const v1::StudySpec& spec) {
 
 // Of the images that a network may be trained on.
 int SmallestHeight(const v1::SpaceSpec& space) {
-  const auto& resolutions = space.mobile().resolution_choices();
-  const auto& input =
-      space.has_mobile() ? space.mobile().input() : space.nasbench201().input();
-  int height = input.size() == 3 ? input[1] : kMaxImageSide;
-  if (!resolutions.empty()) {
-    height = *std::min_element(resolutions.begin(), resolutions.end());
+  const SpaceImages images = ImagesOf(space).value_or(SpaceImages{});
+  int height = images.input.size() == 3 ? images.input[1] : kMaxImageSide;
+  if (!images.resolutions.empty()) {
+    height =
+        *std::min_element(images.resolutions.begin(), images.resolutions.end());
   }
   // An impossible height is another error.
   return height < 1 ? kMaxImageSide : std::min(height, kMaxImageSide);
@@ -748,7 +1082,9 @@ void CheckReplayMetrics(
     const v1::ReplayMetric& metric = metrics[i];
     const std::string item = absl::StrCat(path, "[", i, "]");
     CheckMetricName(item + ".metric", metric.metric(), out);
-    CheckDevice(item + ".device", metric.device(), out);
+    if (!metric.device().empty()) {
+      CheckDeviceClass(metric.device(), item + ".device", out);
+    }
     if (metric.column().empty()) {
       out->Add(item + ".column", "is required: expected the name of a column");
     }
@@ -911,7 +1247,12 @@ void CheckReplay(const v1::StudySpec& spec, Checker* out) {
 std::vector<FieldError> ValidateStudySpec(const v1::StudySpec& spec) {
   Checker out;
   CheckSpace(spec, &out);
+  const size_t before = out.size();
   CheckObjectives(spec, &out);
+  if (out.size() == before) {
+    CheckScalarization(spec, &out);
+    CheckPreference(spec, &out);
+  }
   CheckConstraints(spec, &out);
   CheckStrategy(spec.strategy(), &out);
   CheckTrain(spec, &out);

@@ -117,6 +117,42 @@ TEST_F(CommandsTest, ExportWritesAWholeFolder) {
   }
 }
 
+// The study, over each of two devices; the front of "pi" is trial 3 alone.
+TEST_F(CommandsTest, EachDeviceHasItsFrontItsFilesAndItsModel) {
+  v1::Objective& latency =
+      *studies_.study.mutable_spec()->mutable_objectives(1);
+  latency.clear_device();
+  latency.add_devices("x86_64");
+  latency.add_devices("pi");
+  for (v1::StudyUpdate& update : studies_.updates) {
+    *update.mutable_study()->mutable_spec() = studies_.study.spec();
+  }
+  studies_.device_fronts["x86_64"] = studies_.front;
+  *studies_.device_fronts["pi"].add_trials() = studies_.trials[2];
+  EXPECT_EQ(Run({"front", "tiny", "--device", "pi", "-o", "json"}), 0);
+  const Json rows = Json::parse(out_.str());
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0]["trial"], 3);
+  EXPECT_EQ(Run({"front", "tiny", "--device", "tpu"}), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("no front of that device"));
+  EXPECT_EQ(Run({"export", "tiny", "--device", "pi", "--output-file",
+                 dir_ + "/m.onnx"}),
+            0)
+      << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("trial 3 -> "));
+  EXPECT_EQ(Run({"watch", "tiny"}), 0) << err_.str();
+  EXPECT_THAT(out_.str(), HasSubstr("front of pi, hypervolume"));
+  EXPECT_EQ(Run({"export", "tiny", "--dir", dir_ + "/results"}), 0)
+      << err_.str();
+  for (const char* name :
+       {"front.csv", "best.onnx", "front-pi.csv", "front-pi.json",
+        "best-pi.onnx", "front-x86_64.csv", "best-x86_64.onnx"}) {
+    EXPECT_TRUE(std::filesystem::exists(dir_ + "/results/" + name)) << name;
+  }
+  EXPECT_THAT(*ReadFile(dir_ + "/results/report.html"),
+              HasSubstr("Front of pi"));
+}
+
 TEST_F(CommandsTest, SubmitSendsWhatTheFileSays) {
   EXPECT_EQ(Run({"submit",
                  std::string(HWNAS_SOURCE_DIR) + "/examples/ask_tell.yaml"}),

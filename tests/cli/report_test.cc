@@ -116,6 +116,93 @@ TEST(Report, WorksWithoutATrialAndWithThreeObjectives) {
   EXPECT_THAT(RenderReport(three), HasSubstr("params_m"));
 }
 
+// Objectives for which the sample trials have values, `count` of them.
+ReportInput ManyObjectives(int count) {
+  ReportInput input = SampleResults();
+  const char* metrics[] = {"params_m",  "flops_m",    "model_size_mb",
+                           "energy_mj", "battery_mj", "heat_mj"};
+  for (int k = 2; k < count; ++k) {
+    const std::string metric = metrics[k - 2];
+    input.study.mutable_spec()->add_objectives()->set_minimize(metric);
+    input.front.add_reference(10);
+    const auto add = [&](v1::Trial& trial) {
+      if (metric == "params_m") return;  // It has that.
+      v1::Measurement* m = trial.add_measurements();
+      m->set_metric(metric);
+      m->set_value(static_cast<double>(trial.number() * (k + 3) % 11));
+    };
+    for (v1::Trial& trial : input.trials) add(trial);
+    for (v1::Trial& trial : *input.front.mutable_trials()) add(trial);
+  }
+  return input;
+}
+
+int Count(const std::string& text, const std::string& part) {
+  int count = 0;
+  for (size_t at = text.find(part); at != std::string::npos;
+       at = text.find(part, at + part.size())) {
+    ++count;
+  }
+  return count;
+}
+
+class ReportOfMany : public ::testing::TestWithParam<int> {};
+
+TEST_P(ReportOfMany, ShowsEveryPairAndEveryMemberAcross) {
+  const int objectives = GetParam();
+  const ReportInput input = ManyObjectives(objectives);
+  const std::string html = RenderReport(input);
+  EXPECT_EQ(XmlError(html), "");
+  const int pairs = objectives * (objectives - 1) / 2;
+  EXPECT_EQ(Count(html, "<circle class=\"mark front\" data-trial=\"7\""),
+            pairs);
+  EXPECT_EQ(Count(html, "<circle class=\"mark chosen\" data-trial=\"6\""),
+            pairs);
+  EXPECT_EQ(Count(html, "<path class=\"mark across front\""), 6);
+  EXPECT_EQ(Count(html, "<path class=\"dots trial\""), pairs);
+  if (const char* folder = std::getenv("HWNAS_KEEP_REPORT")) {
+    ASSERT_TRUE(WriteFileAtomically(std::string(folder) + "/report" +
+                                        std::to_string(objectives) + ".html",
+                                    html)
+                    .ok());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Objectives, ReportOfMany, ::testing::Range(3, 9));
+
+TEST(Report, HasAPartForEachDevice) {
+  ReportInput input = SampleResults();
+  v1::Objective& latency = *input.study.mutable_spec()->mutable_objectives(1);
+  latency.clear_device();
+  latency.add_devices("x86_64");
+  latency.add_devices("pi<5>");
+  latency.set_over_devices(v1::Objective::EACH);
+  for (const char* device : {"x86_64", "pi<5>"}) {
+    v1::Front& front = input.device_fronts.emplace_back(input.front);
+    front.set_device_class(device);
+  }
+  const std::string html = RenderReport(input);
+  EXPECT_EQ(XmlError(html), "");
+  EXPECT_THAT(html, HasSubstr("Front of x86_64"));
+  EXPECT_THAT(html, HasSubstr("Front of pi&lt;5&gt;"));
+}
+
+TEST(Report, ShowsScoresWhereThereAreSome) {
+  ReportInput input = SampleResults();
+  EXPECT_THAT(RenderReport(input), Not(HasSubstr("Score by trial")));
+  auto& sum = *input.study.mutable_spec()
+                   ->mutable_scalarization()
+                   ->mutable_weighted_sum();
+  sum.add_weights(1);
+  sum.add_weights(1);
+  for (v1::Trial& trial : input.trials) trial.set_score(trial.number());
+  input.study.mutable_progress()->set_best_score(11);
+  const std::string html = RenderReport(input);
+  EXPECT_EQ(XmlError(html), "");
+  EXPECT_THAT(html, HasSubstr("Score by trial"));
+  EXPECT_THAT(html, HasSubstr("best score"));
+}
+
 TEST(HypervolumeHistory, GrowsAsTrialsEnd) {
   ReportInput input = SampleResults();
   // Two trials, by hand: reference accuracy 0, latency 1.

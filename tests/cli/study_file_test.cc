@@ -123,14 +123,43 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"wall_clock: 8h", "wall_clock: -8h",
                 "s.yaml:14:36: error: spec.budget.wall_clock: -8h is out of "
                 "range: expected a duration from 0s to 10000 years"},
-        BadFile{"strategy: nsga2", "strategy: nsga3",
-                "s.yaml:11:13: error: spec.strategy: unknown kind 'nsga3': "
-                "expected auto, random, ageing_evolution or nsga2; did you "
-                "mean 'nsga2'?"},
+        BadFile{"strategy: nsga2", "strategy: nsgaa2",
+                "s.yaml:11:13: error: spec.strategy: unknown kind 'nsgaa2': "
+                "expected auto, random, ageing_evolution, nsga2, quasi_random, "
+                "nsga3, moead, local_search, reinforce, motpe, bayesian or "
+                "mo_bananas; did you mean 'nsga2'?"},
         BadFile{"strategy: nsga2", "strategy: {kind: nsga2}",
                 "s.yaml:11:14: error: spec.strategy: unknown key 'kind': "
                 "expected the kind itself as the key, 'nsga2: {...}', one of "
-                "auto, random, ageing_evolution or nsga2"},
+                "auto, random, ageing_evolution, nsga2, quasi_random, nsga3, "
+                "moead, local_search, reinforce, motpe, bayesian or "
+                "mo_bananas"},
+        BadFile{"device: x86_64}", "devices: [x86_64]}",
+                "s.yaml:8:30: error: spec.objectives[1].devices: has 1 entry: "
+                "expected 2 to 8 device classes"},
+        BadFile{"device: x86_64}", "devices: [x86_64, x86_64]}",
+                "s.yaml:8:48: error: spec.objectives[1].devices[1]: \"x86_64\" "
+                "is listed twice"},
+        BadFile{"device: x86_64}", "devices: [a, b], over_devices: wurst}",
+                "s.yaml:8:61: error: spec.objectives[1].over_devices: expected "
+                "each or worst, found 'wurst'; did you mean 'worst'?"},
+        BadFile{"strategy: nsga2",
+                "scalarization: {weighted_sum: {weights: [1]}}",
+                "s.yaml:11:34: error: spec.scalarization.weighted_sum.weights: "
+                "has 1 entry: expected 2, one for each objective"},
+        BadFile{"strategy: nsga2",
+                "scalarization: {weighted_product: {terms: [{}, {alpha: 1}]}}",
+                "s.yaml:11:58: error: spec.scalarization.weighted_product."
+                "terms[1].alpha: 1 is out of range: expected -10 to 0, as the "
+                "objective is minimized"},
+        BadFile{"strategy: nsga2",
+                "scalarization: {epsilon_constraint: {optimize: acuracy}}",
+                "s.yaml:11:50: error: spec.scalarization.epsilon_constraint."
+                "optimize: \"acuracy\" names no objective, or several: "
+                "expected one of accuracy, latency_ms@x86_64"},
+        BadFile{"strategy: nsga2", "preference: {aspiration: [90]}",
+                "s.yaml:11:16: error: spec.preference.aspiration: has 1 entry: "
+                "expected 2, one for each objective"},
         BadFile{"input: [1, 28, 28]", "input: 28",
                 "s.yaml:5:32: error: spec.space.nasbench201.input: expected a "
                 "list, found '28': write [28]"},

@@ -72,5 +72,97 @@ TEST(Analytic, MatchesTheFlopsOfOnceForAllNetworks) {
   EXPECT_LT(worst, 1e-6);
 }
 
+// The table's own counts, by its tools.
+TEST(Analytic, EqualsTheCountsOfNasBenchMacro) {
+  HWNAS_REQUIRE_DATA(dir);
+  const CsvTable table = ReadCsv(dir + "/nasbench_macro/macro_cifar10.csv.gz");
+  ASSERT_EQ(table.rows.size(), 6561u);
+  const auto space = CreateSpace(MacroConfig{.preset = "nasbench_macro"});
+  ASSERT_TRUE(space.ok()) << space.status();
+  double worst_flops = 0, worst_params = 0;
+  for (const auto& row : table.rows) {
+    Architecture architecture;
+    for (int layer = 0; layer < 8; ++layer) {
+      architecture.choices.push_back(
+          std::stoi(row[table.Column("op" + std::to_string(layer))]));
+    }
+    const auto graph = (*space)->Decode(architecture);
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    const double flops_m = std::stod(row[table.Column("flops_m")]);
+    const double params_m = std::stod(row[table.Column("params_m")]);
+    worst_flops = std::max(
+        worst_flops, std::abs(MultiplyAccumulates(*graph) / 1e6 - flops_m));
+    worst_params = std::max(worst_params,
+                            std::abs(ParameterCount(*graph) / 1e6 - params_m));
+  }
+  std::printf("largest difference: %.3g flops_m, %.3g params_m\n", worst_flops,
+              worst_params);
+  EXPECT_LT(worst_flops, 1e-4);
+  EXPECT_LT(worst_params, 1e-6);
+}
+
+TEST(Analytic, EqualsTheCountsOfTransNasBench101) {
+  HWNAS_REQUIRE_DATA(dir);
+  const CsvTable table = ReadCsv(dir + "/transnasbench101/macro.csv.gz");
+  ASSERT_EQ(table.rows.size(), 3256u);
+  const auto space = CreateSpace(MacroConfig{
+      .input = {3, 256, 256}, .classes = 75, .preset = "transnasbench101"});
+  ASSERT_TRUE(space.ok()) << space.status();
+  double worst_flops = 0, worst_params = 0;
+  for (const auto& row : table.rows) {
+    const auto architecture = (*space)->FromText(row[table.Column("arch")]);
+    ASSERT_TRUE(architecture.ok()) << architecture.status();
+    const auto graph = (*space)->Decode(*architecture);
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    const double flops_m = std::stod(row[table.Column("backbone_macs_m")]);
+    const double params_m = std::stod(row[table.Column("backbone_params_m")]);
+    // The table counts the network without its classifier.
+    const int64_t features = graph->node(graph->size() - 2).shape.channels;
+    // Relative: the table has nine digits, or four decimals.
+    worst_flops =
+        std::max(worst_flops,
+                 std::abs((MultiplyAccumulates(*graph) - 75 * features) / 1e6 -
+                          flops_m) /
+                     flops_m);
+    worst_params =
+        std::max(worst_params,
+                 std::abs((ParameterCount(*graph) - 75 * (features + 1)) / 1e6 -
+                          params_m));
+  }
+  std::printf("largest difference: %.3g of flops_m, %.3g params_m\n",
+              worst_flops, worst_params);
+  EXPECT_LT(worst_flops, 2e-7);
+  EXPECT_LT(worst_params, 1e-6);
+}
+
+TEST(Analytic, MatchesTheCountsOfFbnetNetworks) {
+  HWNAS_REQUIRE_DATA(dir);
+  const CsvTable table = ReadCsv(dir + "/fbnet/archs.csv.gz");
+  ASSERT_EQ(table.rows.size(), 5000u);
+  const auto space =
+      CreateSpace(MacroConfig{.classes = 100, .preset = "fbnet"});
+  ASSERT_TRUE(space.ok()) << space.status();
+  double worst_flops = 0, worst_params = 0;
+  for (const auto& row : table.rows) {
+    Architecture architecture;
+    for (int layer = 0; layer < 22; ++layer) {
+      architecture.choices.push_back(
+          std::stoi(row[table.Column("op" + std::to_string(layer))]));
+    }
+    const auto graph = (*space)->Decode(architecture);
+    ASSERT_TRUE(graph.ok()) << graph.status();
+    const double flops_m = std::stod(row[table.Column("flops_m")]);
+    const double params_m = std::stod(row[table.Column("params_m")]);
+    worst_flops = std::max(
+        worst_flops, std::abs(MultiplyAccumulates(*graph) / 1e6 - flops_m));
+    worst_params = std::max(worst_params,
+                            std::abs(ParameterCount(*graph) / 1e6 - params_m));
+  }
+  std::printf("largest difference: %.3g flops_m, %.3g params_m\n", worst_flops,
+              worst_params);
+  EXPECT_LT(worst_flops, 1e-4);
+  EXPECT_LT(worst_params, 1e-6);
+}
+
 }  // namespace
 }  // namespace hwnas

@@ -2,6 +2,7 @@
 // FleetService with one study, in process.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ class FakeStudyService final : public v1::StudyService::Service {
   v1::Study study;
   std::vector<v1::Trial> trials;
   v1::Front front;
+  std::map<std::string, v1::Front> device_fronts;
   std::vector<v1::StudyUpdate> updates;  // What a watch streams.
   // Watches that break off with UNAVAILABLE after their first update.
   int broken_watches = 0;
@@ -98,6 +100,14 @@ class FakeStudyService final : public v1::StudyService::Service {
                         const v1::GetFrontRequest* request,
                         v1::Front* response) override {
     *response = front;
+    if (!request->device_class().empty()) {
+      const auto found = device_fronts.find(request->device_class());
+      if (found == device_fronts.end()) {
+        return {grpc::StatusCode::INVALID_ARGUMENT, "no front of that device"};
+      }
+      *response = found->second;
+      response->set_device_class(request->device_class());
+    }
     return Find(request->name());
   }
   grpc::Status ExportModel(

@@ -181,6 +181,15 @@ inline std::vector<double> RunReference(const ModelGraph& graph,
         break;
       case OpKind::kZero:
         break;
+      case OpKind::kChannelShuffle: {
+        const size_t plane = in.height * in.width;
+        const int per_group = in.channels / node.groups;
+        for (int c = 0; c < in.channels; ++c) {
+          const int to = c % per_group * node.groups + c / per_group;
+          std::copy_n(x->begin() + c * plane, plane, y.begin() + to * plane);
+        }
+        break;
+      }
     }
   }
   return values.back();
@@ -213,6 +222,7 @@ inline ModelGraph EveryOperatorGraph() {
   wide = b.Mul(wide, b.Unary(OpKind::kHardSigmoid, gate));
   gate = b.Linear(b.GlobalAvgPool(wide), 16);
   wide = b.Mul(wide, b.Unary(OpKind::kSigmoid, gate));
+  wide = b.ChannelShuffle(wide, 2);
   const int narrow = b.Conv2d(wide, {.out_channels = 8, .groups = 2});
   const int pooled = b.AvgPool(trunk, {.kernel = 3, .stride = 1, .padding = 1});
   const int padded = b.AvgPool(

@@ -98,4 +98,41 @@ inline Evaluation GridZdt1(const SearchSpace& space,
   return {{a, g * (1 - std::sqrt(a / g))}, 0, true};
 }
 
+// DTLZ2 (Deb et al., 2002) on a grid: the first `objectives` - 1 decisions move
+// along the front, the part of the unit sphere where nothing is negative; the
+// others are best in the middle. Where they are at an end, g is at its worst.
+inline Evaluation GridDtlz2(const SearchSpace& space,
+                            const Architecture& architecture, int objectives) {
+  const auto& x = architecture.choices;
+  auto unit = [&](size_t i) {
+    return static_cast<double>(x[i]) /
+           static_cast<double>(space.decisions()[i].options.size() - 1);
+  };
+  double g = 0;
+  for (size_t i = objectives - 1; i < x.size(); ++i) {
+    g += (unit(i) - 0.5) * (unit(i) - 0.5);
+  }
+  constexpr double kQuarterTurn = 1.5707963267948966;
+  Evaluation evaluation{std::vector<double>(objectives, 1 + g), 0, true};
+  for (int k = 0; k < objectives; ++k) {
+    for (int i = 0; i < objectives - 1 - k; ++i) {
+      evaluation.objectives[k] *= std::cos(unit(i) * kQuarterTurn);
+    }
+    if (k > 0) {
+      evaluation.objectives[k] *=
+          std::sin(unit(objectives - 1 - k) * kQuarterTurn);
+    }
+  }
+  return evaluation;
+}
+
+// Any number of objectives, all minimised.
+inline Problem ToyProblem(int objectives) {
+  Problem problem;
+  for (int k = 0; k < objectives; ++k) {
+    problem.objectives.push_back({{absl::StrCat("f", k), ""}, false, {}});
+  }
+  return problem;
+}
+
 }  // namespace hwnas

@@ -128,5 +128,91 @@ TEST(Problem, MeasuresExcessOverALimitOfZero) {
   EXPECT_TRUE(evaluation.complete);
 }
 
+TEST(Problem, OfEightObjectivesKeepsThemAll) {
+  Problem problem;
+  std::vector<MetricValue> values;
+  for (int k = 0; k < 8; ++k) {
+    const MetricKey key{"latency_ms", std::string(1, 'a' + k)};
+    problem.objectives.push_back({key, k % 2 == 1, {}});
+    values.push_back({key, k + 1.0});
+  }
+  const Evaluation evaluation = problem.Evaluate(values);
+  EXPECT_THAT(evaluation.objectives, ElementsAre(1, -2, 3, -4, 5, -6, 7, -8));
+  EXPECT_EQ(evaluation.declared, evaluation.objectives);
+  EXPECT_TRUE(evaluation.complete);
+  EXPECT_FALSE(evaluation.score.has_value());
+}
+
+MetricKey LatencyOn(const std::string& device) {
+  return {"latency_ms", device};
+}
+
+TEST(Problem, TakesTheWorstOverDevices) {
+  Problem problem = AccuracyAndLatency();
+  problem.objectives[1] = {LatencyOn("worst"), false, {}, {"a", "b", "c"}};
+  EXPECT_THAT(problem.objectives[1].Keys(),
+              ElementsAre(LatencyOn("a"), LatencyOn("b"), LatencyOn("c")));
+  const auto evaluate = [&](double a, double b, double c) {
+    return problem
+        .Evaluate({{Accuracy(), 90},
+                   {LatencyOn("a"), a},
+                   {LatencyOn("b"), b},
+                   {LatencyOn("c"), c}})
+        .objectives[1];
+  };
+  EXPECT_EQ(evaluate(1, 5, 3), 5);
+  EXPECT_EQ(evaluate(7, 5, 3), 7);
+  problem.objectives[1].maximize = true;
+  EXPECT_EQ(evaluate(7, 5, 3), -3);
+  // Until all are known, the worst is not.
+  for (const double missing : {kNan, kInfinity}) {
+    EXPECT_THAT(evaluate(7, missing, 3), IsNan());
+    EXPECT_THAT(evaluate(missing, 5, 3), IsNan());
+  }
+}
+
+TEST(Problem, HasAFrontForEachDeviceOfItsCommonAndItsOwnObjectives) {
+  Problem problem = AccuracyAndLatency();
+  EXPECT_TRUE(problem.FrontDevices().empty());
+  problem.objectives = {{Accuracy(), true, {}}};
+  for (const char* metric : {"latency_ms", "energy_mj"}) {
+    for (const char* device : {"b", "a"}) {
+      problem.objectives.push_back({{metric, device}, false, {}, {}, true});
+    }
+  }
+  problem.objectives.push_back({{"latency_ms", "c"}, false, {}});
+  EXPECT_THAT(problem.FrontDevices(), ElementsAre("b", "a"));
+  EXPECT_THAT(problem.FrontObjectives("a"), ElementsAre(0, 2, 4, 5));
+  EXPECT_THAT(problem.FrontObjectives("b"), ElementsAre(0, 1, 3, 5));
+}
+
+// Constraints on any mix of metrics, known or not, on objectives or not.
+TEST(Problem, JudgesEveryMixOfKnownAndUnknownConstraints) {
+  enum Known { kUnknown, kHolds, kViolated };
+  for (const bool on_objective : {false, true}) {
+    for (const Known first : {kUnknown, kHolds, kViolated}) {
+      for (const Known second : {kUnknown, kHolds, kViolated}) {
+        Problem problem = AccuracyAndLatency();
+        const MetricKey keys[] = {
+            on_objective ? Latency() : Params(),
+            on_objective ? Accuracy() : MetricKey{"validation_loss", ""}};
+        problem.constraints = {{keys[0], 2.0, {}}, {keys[1], {}, 50.0}};
+        std::vector<MetricValue> values;
+        if (!on_objective) values = {{Accuracy(), 90}, {Latency(), 3}};
+        if (first != kUnknown) {
+          values.push_back({keys[0], first == kHolds ? 2.0 : 3.0});
+        }
+        if (second != kUnknown) {
+          values.push_back({keys[1], second == kHolds ? 50.0 : 25.0});
+        }
+        const Evaluation evaluation = problem.Evaluate(values);
+        EXPECT_EQ(evaluation.complete, first != kUnknown && second != kUnknown);
+        EXPECT_DOUBLE_EQ(evaluation.violation, 0.5 * (first == kViolated) +
+                                                   0.5 * (second == kViolated));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hwnas

@@ -212,7 +212,11 @@ TEST(StudyEngine, GoesOnWithTheVerySameSearchIfTheExecutorsSurviveTheCrash) {
       lease->set_attempt(leased.attempt());
       lease->set_token(leased.token());
       task.set_trial(TrialName("s", leased.trial()));
-      if (leased.stage() == v1::TRAIN) task.mutable_train();
+      if (leased.stage() == v1::TRAIN) {
+        task.mutable_train();
+      } else {
+        task.mutable_measure()->set_device_class(leased.device_class());
+      }
       *(leased.stage() == v1::TRAIN ? worker_hello : agent_hello)
            .add_held_leases() = *lease;
       ++held;

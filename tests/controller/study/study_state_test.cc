@@ -150,22 +150,22 @@ TEST(StudyState, KeepsTheFrontOrderedByTheFirstObjective) {
   j.Complete(90, 2.0);
   j.Complete(85, 3.0);  // Dominated by 2.
   j.Complete(88, 1.5);
-  EXPECT_THAT(j.state.Front(), ElementsAre(2, 4, 1));
+  EXPECT_THAT(j.state.Members(j.state.fronts()[0]), ElementsAre(2, 4, 1));
   EXPECT_THAT(j.state.best_values(), ElementsAre(90, 1.0));
 }
 
 TEST(StudyState, TakesTheReferenceFromTheFirstTrialsThenKeepsIt) {
   Journal j;
-  EXPECT_THAT(j.state.Reference(), IsEmpty());
+  EXPECT_THAT(j.state.Reference(j.state.fronts()[0]), IsEmpty());
   for (int i = 0; i < StudyState::kReferenceTrials; ++i) {
     j.Complete(50 + i, 1.0 + i);
   }
-  EXPECT_THAT(j.state.Reference(), ElementsAre(0, 8.0));
+  EXPECT_THAT(j.state.Reference(j.state.fronts()[0]), ElementsAre(0, 8.0));
   j.Complete(99, 100.0);
-  EXPECT_THAT(j.state.Reference(), ElementsAre(0, 8.0));
+  EXPECT_THAT(j.state.Reference(j.state.fronts()[0]), ElementsAre(0, 8.0));
   // The first eight are a staircase: (50,1) (51,2) ... (57,8), and the area
   // above accuracy 0 and left of latency 8 is 50*7 + 1*6 + 1*5 + ... + 1*0.
-  EXPECT_DOUBLE_EQ(j.state.hypervolume(), 50 * 7 + 21);
+  EXPECT_DOUBLE_EQ(j.state.fronts()[0].archive.hypervolume(), 50 * 7 + 21);
 }
 
 TEST(StudyState, CountsFailuresButNotHandBacks) {

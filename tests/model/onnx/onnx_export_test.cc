@@ -73,6 +73,32 @@ TEST(ExportOnnx, ComputesRandomMobileNetworks) {
              20);
 }
 
+TEST(ExportOnnx, ComputesRandomMacroNetworks) {
+  CheckSpace(MacroConfig{.input = {1, 16, 16},
+                         .channel_choices = {4, 6},
+                         .operators = {"identity", "skip", "basic", "conv_k3",
+                                       "mbconv_k5_e3", "k3_e1_g2"},
+                         .depth_choices = {2, 4},
+                         .final_channels = 12},
+             30);
+  CheckSpace(MacroConfig{.input = {3, 16, 16},
+                         .channel_choices = {4, 6},
+                         .depth_choices = {2, 3},
+                         .cell = Nasbench201CellConfig{}},
+             20);
+}
+
+TEST(ExportOnnx, ComputesRandomGraphs) {
+  CheckSpace(
+      DagConfig{.input = {3, 16, 16},
+                .channels = 7,
+                .stacks = 2,
+                .cells = 1,
+                .cell = {.operations = {"conv3x3", "conv1x1", "maxpool3x3",
+                                        "avgpool3x3", "sepconv5x5"}}},
+      30);
+}
+
 TEST(ExportOnnx, WritesANetworkWithNoPathFromInputToOutput) {
   GraphBuilder b;
   const int x = b.Conv2d(b.Input({1, 8, 8}), {.out_channels = 4});

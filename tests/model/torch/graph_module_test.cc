@@ -93,7 +93,21 @@ INSTANTIATE_TEST_SUITE_P(
             .input = {1, 28, 28}, .channels = 8, .cells = 1, .classes = 10}),
         SpaceConfig(MobileConfig{.input = {3, 32, 32},
                                  .classes = 10,
-                                 .search_squeeze_excite = true})));
+                                 .search_squeeze_excite = true}),
+        SpaceConfig(MacroConfig{.preset = "nasbench_macro"}),
+        SpaceConfig(MacroConfig{.input = {3, 64, 64},
+                                .preset = "transnasbench101",
+                                .channel_choices = {16}}),
+        SpaceConfig(MacroConfig{.preset = "fbnet"}),
+        SpaceConfig(MacroConfig{.input = {1, 28, 28},
+                                .channel_choices = {6, 8},
+                                .depth_choices = {2, 3},
+                                .cell = Nasbench201CellConfig{}}),
+        SpaceConfig(MacroConfig{.input = {1, 28, 28},
+                                .channel_choices = {6, 8},
+                                .depth_choices = {2, 3},
+                                .cell = DagCellConfig{.nodes = 5}}),
+        SpaceConfig(DagConfig{.channels = 12, .cells = 1})));
 
 // The kernels of our own and the fusing of operators must not change gradients.
 TEST(GraphModule, HasTheGradientsOfPlainLibTorch) {

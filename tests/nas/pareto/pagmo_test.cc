@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <pagmo/utils/hypervolume.hpp>
 #include <pagmo/utils/multi_objective.hpp>
+#include <random>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nas/pareto/decomposition.h"
 #include "nas/pareto/pareto.h"
 #include "tests/nas/pareto/random_points.h"
 
@@ -83,6 +85,39 @@ TEST_P(AgainstPagmo, ContributionsAreEqual) {
     for (size_t i = 0; i < points.size(); ++i) {
       EXPECT_THAT(contributions[i], DoubleNear(expected[i], 1e-10));
     }
+  }
+}
+
+TEST_P(AgainstPagmo, SimplexLatticesAreEqual) {
+  std::mt19937 unused;  // By this method.
+  for (int divisions = 1; divisions <= 5; ++divisions) {
+    const int64_t size = SimplexLatticeSize(GetParam(), divisions);
+    std::vector<Point> expected = pagmo::decomposition_weights(
+        GetParam(), static_cast<pagmo::vector_double::size_type>(size), "grid",
+        unused);
+    std::sort(expected.begin(), expected.end());
+    const std::vector<Point> lattice = SimplexLattice(GetParam(), divisions);
+    ASSERT_EQ(lattice.size(), expected.size());
+    for (size_t i = 0; i < lattice.size(); ++i) {
+      EXPECT_THAT(lattice[i],
+                  ::testing::Pointwise(DoubleNear(1e-12), expected[i]));
+    }
+  }
+}
+
+TEST_P(AgainstPagmo, ChebyshevDistancesAreEqual) {
+  Rng rng(GetParam());
+  for (int i = 0; i < 100; ++i) {
+    const std::vector<Point> three = RandomPoints(rng, 3, GetParam(), 0);
+    Point weights = three[1];
+    for (double& weight : weights) weight += 0.01;  // No zeros.
+    const Point& ideal = three[2];
+    Point from_ideal = three[0];
+    for (int k = 0; k < GetParam(); ++k) from_ideal[k] -= ideal[k];
+    EXPECT_THAT(ChebyshevDistance(from_ideal, weights),
+                DoubleNear(pagmo::decompose_objectives(three[0], weights, ideal,
+                                                       "tchebycheff")[0],
+                           1e-12));
   }
 }
 

@@ -1,11 +1,13 @@
 #include "nas/pareto/pareto.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nas/pareto/archive.h"
 #include "tests/nas/pareto/random_points.h"
 
 namespace hwnas {
@@ -157,6 +159,64 @@ TEST(Hypervolume, AgreesWithCountingCells) {
     }
   }
 }
+
+// By definition, from samples of the box up to the reference: the hypervolume
+// and its standard deviation.
+std::pair<double, double> SampledHypervolume(const std::vector<Point>& points,
+                                             double reference) {
+  constexpr int kSamples = 100000;
+  const int objectives = static_cast<int>(points[0].size());
+  Rng rng(99);
+  int dominated = 0;
+  Point sample(objectives);
+  for (int i = 0; i < kSamples; ++i) {
+    for (double& x : sample) x = reference * rng.Uniform();
+    dominated += std::any_of(
+        points.begin(), points.end(),
+        [&](const Point& point) { return Dominates(point, sample); });
+  }
+  const double share = static_cast<double>(dominated) / kSamples;
+  const double box = std::pow(reference, objectives);
+  return {box * share, box * std::sqrt(share * (1 - share) / kSamples)};
+}
+
+class ManyObjectives : public ::testing::TestWithParam<int> {};
+
+TEST_P(ManyObjectives, SmallFrontsAreExact) {
+  const int objectives = GetParam();
+  Rng rng(objectives);
+  const int levels = 3;
+  const std::vector<Point> points = RandomPoints(rng, 15, objectives, levels);
+  const double expected = CountCells(points, objectives, levels);
+  EXPECT_THAT(Hypervolume(points, Point(objectives, 1)),
+              DoubleNear(expected, 1e-12));
+  ParetoArchive archive(objectives);
+  archive.SetReference(Point(objectives, 1));
+  for (const Point& point : points) archive.Insert(point, 0);
+  EXPECT_THAT(archive.hypervolume(), DoubleNear(expected, 1e-12));
+}
+
+TEST_P(ManyObjectives, LargeFrontsAreEstimatedWithinAPercent) {
+  const int objectives = GetParam();
+  Rng rng(objectives);
+  const double reference = 1.1;
+  const std::vector<Point> points = SpherePoints(rng, 300, objectives);
+  const auto [expected, deviation] = SampledHypervolume(points, reference);
+  const double tolerance = 0.01 * expected + 3 * deviation;
+  const double volume = Hypervolume(points, Point(objectives, reference));
+  EXPECT_THAT(volume, DoubleNear(expected, tolerance));
+  EXPECT_EQ(Hypervolume(points, Point(objectives, reference)), volume);
+  ParetoArchive archive(objectives);
+  archive.SetReference(Point(objectives, reference));
+  for (const Point& point : points) {
+    const double before = archive.hypervolume();
+    EXPECT_TRUE(archive.Insert(point, 0));
+    EXPECT_GE(archive.hypervolume(), before);
+  }
+  EXPECT_THAT(archive.hypervolume(), DoubleNear(expected, tolerance));
+}
+
+INSTANTIATE_TEST_SUITE_P(Objectives, ManyObjectives, ::testing::Range(5, 9));
 
 TEST(HypervolumeContributions, AreWhatIsLostWithoutThePoint) {
   Rng rng(3);

@@ -30,24 +30,6 @@ std::vector<std::string> NamesOf(const SearchSpace& space) {
   return names;
 }
 
-// The values of make_divisible(v, 8) of the reference implementations.
-TEST(RoundChannels, RoundsToEightButNeverTenPercentDown) {
-  for (const auto& [given, rounded] :
-       std::vector<std::pair<double, int>>{{1, 8},
-                                           {8, 8},
-                                           {11.9, 16},
-                                           {12, 16},
-                                           {19.2, 24},
-                                           {16, 16},
-                                           {20, 24},
-                                           {28.8, 32},
-                                           {48, 48},
-                                           {134.4, 136},
-                                           {1152, 1152}}) {
-    EXPECT_EQ(RoundChannels(given), rounded) << given;
-  }
-}
-
 TEST(MobileSpace, DecidesOnlyWhatHasOptions) {
   const auto space = MakeSpace({.input = {1, 28, 28},
                                 .classes = 10,

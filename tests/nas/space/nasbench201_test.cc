@@ -34,7 +34,7 @@ TEST(Nasbench201Space, ReadsAndWritesEveryCellOfTheBenchmark) {
   for (const auto& row : table.rows) {
     const auto architecture = space->FromText(row[cell]);
     ASSERT_TRUE(architecture.ok()) << architecture.status();
-    for (int e = 0; e < Nasbench201Space::kEdges; ++e) {
+    for (int e = 0; e < Nasbench201Cell::kEdges; ++e) {
       ASSERT_EQ(std::to_string(architecture->choices[e]), row[op0 + e]);
     }
     ASSERT_EQ(space->ToText(*architecture), row[cell]);

@@ -1,4 +1,4 @@
-// What every search space promises, for several configurations of both.
+// What every search space promises, for several configurations of each.
 #include "nas/space/search_space.h"
 
 #include <map>
@@ -16,6 +16,9 @@ using testing::HasSubstr;
 struct Param {
   std::string name;
   SpaceConfig config;
+  bool has_network = true;
+  // Mutation begins from another form than the canonical one.
+  bool has_other_forms = false;
 };
 
 class SpaceTest : public testing::TestWithParam<Param> {
@@ -25,9 +28,12 @@ class SpaceTest : public testing::TestWithParam<Param> {
   // Not canonical in general.
   Architecture Any(Rng& rng) const {
     Architecture a;
-    for (const Decision& d : space_->decisions()) {
-      a.choices.push_back(static_cast<int>(rng.Below(d.options.size())));
-    }
+    do {
+      a.choices.clear();
+      for (const Decision& d : space_->decisions()) {
+        a.choices.push_back(static_cast<int>(rng.Below(d.options.size())));
+      }
+    } while (!space_->Validate(a).ok());
     return a;
   }
 };
@@ -101,6 +107,11 @@ TEST_P(SpaceTest, MutilatedTextIsRefusedOrReadAsItIs) {
 
 TEST_P(SpaceTest, EveryPointDecodesToAGraphThatIsAcceptedFromOutside) {
   Rng rng(5);
+  if (!GetParam().has_network) {
+    EXPECT_EQ(space_->Decode(Any(rng)).status().code(),
+              absl::StatusCode::kFailedPrecondition);
+    return;
+  }
   for (int i = 0; i < 30; ++i) {
     const Architecture a = Any(rng);
     for (const bool keep : {false, true}) {
@@ -124,6 +135,7 @@ TEST_P(SpaceTest, MutationGivesAnotherCanonicalNetworkOneChoiceAway) {
     EXPECT_TRUE(space_->Validate(child).ok());
     EXPECT_EQ(space_->Canonicalize(child), child);
     EXPECT_NE(space_->Digest(child), space_->Digest(parent));
+    if (GetParam().has_other_forms) continue;
     // One changed choice of the parent leads to the child.
     bool found = false;
     for (size_t d = 0; d < parent.choices.size() && !found; ++d) {
@@ -132,7 +144,8 @@ TEST_P(SpaceTest, MutationGivesAnotherCanonicalNetworkOneChoiceAway) {
           static_cast<int>(space_->decisions()[d].options.size());
       for (int option = 0; option < options && !found; ++option) {
         near.choices[d] = option;
-        found = space_->Canonicalize(near) == child;
+        found =
+            space_->Validate(near).ok() && space_->Canonicalize(near) == child;
       }
     }
     EXPECT_TRUE(found) << space_->ToText(parent) << " to "
@@ -175,24 +188,74 @@ TEST_P(SpaceTest, SamplingReachesEveryOption) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, SpaceTest,
-    testing::Values(Param{"Nasbench201", Nasbench201Config{}},
-                    Param{"Nasbench201Small",
-                          Nasbench201Config{.input = {1, 28, 28}, .cells = 1}},
-                    Param{"MobileLarge",
-                          MobileConfig{.width_choices = {1.0, 1.2},
-                                       .resolution_choices = {128, 160, 224}}},
-                    Param{"MobileSmall",
-                          MobileConfig{.input = {1, 28, 28},
-                                       .classes = 10,
-                                       .expansion_choices = {1, 2, 4},
-                                       .depth_choices = {1, 2, 3},
-                                       .width_choices = {0.5, 1.0},
-                                       .search_squeeze_excite = true}},
-                    Param{"MobileTiny", MobileConfig{.input = {3, 9, 12},
-                                                     .classes = 2,
-                                                     .depth_choices = {1, 2},
-                                                     .first_block = false,
-                                                     .stages = {{8, 2}}}}),
+    testing::Values(
+        Param{"Nasbench201", Nasbench201Config{}},
+        Param{"Nasbench201Small",
+              Nasbench201Config{.input = {1, 28, 28}, .cells = 1}},
+        Param{
+            "Nasbench201WithoutPooling",
+            Nasbench201Config{.cells = 1,
+                              .operations = {"nor_conv_3x3", "none",
+                                             "nor_conv_1x1", "skip_connect"}}},
+        Param{"NasbenchMacro", MacroConfig{.preset = "nasbench_macro"}},
+        Param{"Transnasbench101",
+              MacroConfig{.input = {3, 64, 64}, .preset = "transnasbench101"}},
+        Param{"Fbnet", MacroConfig{.preset = "fbnet"}},
+        Param{"Macro", MacroConfig{.input = {1, 28, 28},
+                                   .channel_choices = {8, 16},
+                                   .stem_stride = 2,
+                                   .operators = {"identity", "conv_k3",
+                                                 "mbconv_k5_e3", "basic"},
+                                   .depth_choices = {2, 4, 5},
+                                   .final_channels = 64}},
+        Param{"NasBench101", DagConfig{}, true, true},
+        Param{"CompleteGraph",
+              DagConfig{.input = {1, 28, 28},
+                        .channels = 12,
+                        .stacks = 1,
+                        .cells = 1,
+                        .cell = {.nodes = 9,
+                                 .max_edges = 0,
+                                 .operations = {"sepconv3x3", "sepconv5x5",
+                                                "conv1x1", "avgpool3x3"}}},
+              true, true},
+        Param{"HierarchicalDag",
+              MacroConfig{.kind = "hierarchical",
+                          .input = {1, 28, 28},
+                          .depth_choices = {2, 3},
+                          .cell = DagCellConfig{.nodes = 5}},
+              true, true},
+        Param{"DeclaredChoices",
+              DeclaredConfig{
+                  .choices = {{.name = "depth", .integers = IntegerRange{1, 4}},
+                              {.name = "op{1..4}",
+                               .options = {"conv", "pool", "skip"}},
+                              {.name = "kernel{1..4}",
+                               .ordered = {"3", "5"},
+                               .when = {{"op#", {"conv"}},
+                                        {"depth", {"2", "3", "4"}}}}},
+                  .forbid = {{{"op1", {"skip"}}, {"op2", {"skip", "pool"}}}}},
+              /*has_network=*/false},
+        Param{"Hierarchical", MacroConfig{.kind = "hierarchical",
+                                          .input = {1, 28, 28},
+                                          .channel_choices = {8, 12, 16},
+                                          .depth_choices = {2, 3, 4},
+                                          .min_halvings = 1,
+                                          .cell = Nasbench201CellConfig{}}},
+        Param{"MobileLarge",
+              MobileConfig{.width_choices = {1.0, 1.2},
+                           .resolution_choices = {128, 160, 224}}},
+        Param{"MobileSmall", MobileConfig{.input = {1, 28, 28},
+                                          .classes = 10,
+                                          .expansion_choices = {1, 2, 4},
+                                          .depth_choices = {1, 2, 3},
+                                          .width_choices = {0.5, 1.0},
+                                          .search_squeeze_excite = true}},
+        Param{"MobileTiny", MobileConfig{.input = {3, 9, 12},
+                                         .classes = 2,
+                                         .depth_choices = {1, 2},
+                                         .first_block = false,
+                                         .stages = {{8, 2}}}}),
     [](const auto& info) { return info.param.name; });
 
 // A space of one point has nothing to mutate to.

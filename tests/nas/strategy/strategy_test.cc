@@ -206,6 +206,7 @@ TEST_P(StrategySuite, FindsNewPointsOfALargerSpaceThatIsNearlyExhausted) {
   // Models take time on a front of everything.
   const bool models =
       std::holds_alternative<BayesianConfig>(GetParam().config) ||
+      std::holds_alternative<MoBananasConfig>(GetParam().config) ||
       std::holds_alternative<AutoConfig>(GetParam().config);
   const int trials = models ? 300 : 1000;
   EXPECT_THAT(Simulate(*strategy, evaluate, trials, 4).observed,
@@ -308,14 +309,24 @@ TEST_P(StrategySuite, RejectsImpossibleRequests) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, StrategySuite,
-    ::testing::Values(Named{"Auto", AutoConfig{}},
-                      Named{"Random", RandomConfig{}},
-                      Named{"AgeingEvolution", AgeingEvolutionConfig{}},
-                      Named{"AgeingEvolutionSmall",
-                            AgeingEvolutionConfig{10, 4}},
-                      Named{"Nsga2", Nsga2Config{}},
-                      Named{"Nsga2Small", Nsga2Config{8, 0.5, 0.3}},
-                      Named{"Bayesian", BayesianConfig{}}),
+    ::testing::Values(
+        Named{"Auto", AutoConfig{}}, Named{"Random", RandomConfig{}},
+        Named{"AgeingEvolution", AgeingEvolutionConfig{}},
+        Named{"AgeingEvolutionSmall", AgeingEvolutionConfig{10, 4}},
+        Named{"Nsga2", Nsga2Config{}},
+        Named{"Nsga2Small", Nsga2Config{8, 0.5, 0.3}},
+        Named{"QuasiRandom", QuasiRandomConfig{}},
+        Named{"Nsga3", Nsga3Config{}},
+        Named{"Nsga3Small", Nsga3Config{8, 0.5, 0.3}},
+        Named{"Moead", MoeadConfig{}},
+        Named{"MoeadSmall", MoeadConfig{8, 3, 0.5, 0.3}},
+        Named{"LocalSearch", LocalSearchConfig{}},
+        Named{"LocalSearchFromOnePoint", LocalSearchConfig{1}},
+        Named{"Reinforce", ReinforceConfig{}},
+        Named{"ReinforceFast", ReinforceConfig{0, 3, 2}},
+        Named{"Bayesian", BayesianConfig{}}, Named{"Motpe", MotpeConfig{}},
+        Named{"MotpeUnivariate", MotpeConfig{.multivariate = false}},
+        Named{"MoBananas", MoBananasConfig{.networks = 3, .candidates = 40}}),
     [](const auto& info) { return info.param.name; });
 
 // Those that learn.
@@ -339,6 +350,7 @@ TEST_P(EvolutionSuite, FindsAKnownFrontThatRandomSearchDoesNot) {
   for (int i = 0; i <= 10; ++i)
     front.push_back({i / 10., 1 - std::sqrt(i / 10.)});
   const double best = Hypervolume(front, reference);
+  double mean = 0;
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     auto strategy = Create(space, seed);
     const double found =
@@ -346,9 +358,11 @@ TEST_P(EvolutionSuite, FindsAKnownFrontThatRandomSearchDoesNot) {
     auto random = MustCreate(RandomConfig{}, &space, ToyProblem(), seed);
     const double by_chance =
         FrontHypervolume(Simulate(*random, Zdt1(space), 1500, 4), reference);
-    EXPECT_GT(found, 0.9 * best);
+    EXPECT_GT(found, 0.85 * best);
+    mean += found / 3;
     EXPECT_LT(by_chance, 0.8 * best);
   }
+  EXPECT_GT(mean, 0.9 * best);
 }
 
 TEST_P(EvolutionSuite, LearnsFromLowFidelity) {
@@ -409,20 +423,38 @@ TEST_P(EvolutionSuite, LearnsFromTrialsThatAConstraintStoppedEarly) {
   EXPECT_GT(feasible, 100);
 }
 
+// Of the default configuration.
+int DesignSize(const StrategyConfig& config) {
+  struct Visitor {
+    int operator()(const AgeingEvolutionConfig& c) { return c.population; }
+    int operator()(const Nsga2Config& c) { return c.population; }
+    int operator()(const Nsga3Config& c) { return c.population; }
+    int operator()(const MoeadConfig& c) { return c.population; }
+    int operator()(const LocalSearchConfig& c) { return c.starts; }
+    int operator()(const ReinforceConfig& c) { return c.initial_design; }
+    int operator()(const AutoConfig&) { return 0; }
+    int operator()(const RandomConfig&) { return 0; }
+    int operator()(const BayesianConfig& c) { return c.initial; }
+    int operator()(const QuasiRandomConfig&) { return 0; }
+    int operator()(const MotpeConfig& c) { return c.initial; }
+    int operator()(const MoBananasConfig& c) { return c.initial; }
+  };
+  return std::visit(Visitor{}, config);
+}
+
 TEST_P(EvolutionSuite, StartsWithEachOptionEquallyOften) {
-  const ToySpace space(8, 5);
-  const bool is_nsga2 = std::holds_alternative<Nsga2Config>(GetParam().config);
-  const int population =
-      is_nsga2 ? Nsga2Config{}.population : AgeingEvolutionConfig{}.population;
+  const int design = DesignSize(GetParam().config);
+  // As many options as proposals: each once.
+  const ToySpace space(8, design);
   auto strategy = Create(space, 9);
-  const auto proposals = strategy->Suggest(Request(1, population));
+  const auto proposals = strategy->Suggest(Request(1, design));
   ASSERT_TRUE(proposals.ok());
   for (size_t decision = 0; decision < 8; ++decision) {
-    std::vector<int> counts(5);
+    std::vector<int> counts(design);
     for (const Proposal& p : *proposals) {
       ++counts[p.architecture.choices[decision]];
     }
-    EXPECT_THAT(counts, Each(population / 5));
+    EXPECT_THAT(counts, Each(1));
   }
 }
 
@@ -440,16 +472,21 @@ TEST_P(EvolutionSuite, SaysWhereProposalsComeFrom) {
   auto strategy = Create(space, 9);
   const Journal journal = Simulate(*strategy, Zdt1(space), 200, 4);
   EXPECT_EQ(journal.proposed.front().origin, "initial design");
-  EXPECT_THAT(journal.proposed.back().origin,
-              ::testing::AnyOf(StartsWith("mutation of "),
-                               StartsWith("crossover of ")));
+  EXPECT_THAT(
+      journal.proposed.back().origin,
+      ::testing::AnyOf(StartsWith("mutation of "), StartsWith("crossover of "),
+                       StartsWith("neighbour of "), "policy"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Learning, EvolutionSuite,
-                         ::testing::Values(Named{"AgeingEvolution",
-                                                 AgeingEvolutionConfig{}},
-                                           Named{"Nsga2", Nsga2Config{}}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Learning, EvolutionSuite,
+    ::testing::Values(Named{"AgeingEvolution", AgeingEvolutionConfig{}},
+                      Named{"Nsga2", Nsga2Config{}},
+                      Named{"Nsga3", Nsga3Config{}},
+                      Named{"Moead", MoeadConfig{}},
+                      Named{"LocalSearch", LocalSearchConfig{}},
+                      Named{"Reinforce", ReinforceConfig{}}),
+    [](const auto& info) { return info.param.name; });
 
 TEST(CreateStrategy, RejectsBadParametersByName) {
   const ToySpace space(4, 4);
@@ -476,6 +513,34 @@ TEST(CreateStrategy, RejectsBadParametersByName) {
             "nsga2.crossover: nan, expected 0 to 1");
   EXPECT_EQ(message(Nsga2Config{40, 0.9, -0.1}),
             "nsga2.mutation: -0.1, expected 0 to 1, where 0 means 1 / choices");
+  EXPECT_EQ(message(Nsga3Config{3, 0.9, 0}),
+            "nsga3.population: 3, expected 4 to 10000");
+  EXPECT_EQ(message(MoeadConfig{10001, 5, 0.9, 0}),
+            "moead.population: 10001, expected 4 to 10000");
+  EXPECT_EQ(message(MoeadConfig{20, 1, 0.9, 0}),
+            "moead.neighbours: 1, expected 2 to the population, 20");
+  EXPECT_EQ(message(MoeadConfig{20, 21, 0.9, 0}),
+            "moead.neighbours: 21, expected 2 to the population, 20");
+  EXPECT_EQ(message(LocalSearchConfig{0}),
+            "local_search.starts: 0, expected 1 to 10000");
+  EXPECT_EQ(message(ReinforceConfig{-1, 10, 0.3}),
+            "reinforce.initial_design: -1, expected 0 to 10000");
+  EXPECT_EQ(message(ReinforceConfig{20, 0, 0.3}),
+            "reinforce.directions: 0, expected 1 to 1000");
+  EXPECT_EQ(message(ReinforceConfig{20, 10, 0}),
+            "reinforce.learning_rate: 0, expected more than 0, at most 10");
+  EXPECT_EQ(message(ReinforceConfig{20, 10, std::nan("")}),
+            "reinforce.learning_rate: nan, expected more than 0, at most 10");
+  EXPECT_EQ(message(MotpeConfig{1, 24}),
+            "motpe.initial: 1, expected 2 to 1000");
+  EXPECT_EQ(message(MotpeConfig{12, 0}),
+            "motpe.candidates: 0, expected 1 to 1000");
+  EXPECT_EQ(message(MoBananasConfig{1001, 8, 200}),
+            "mo_bananas.initial: 1001, expected 2 to 1000");
+  EXPECT_EQ(message(MoBananasConfig{12, 1, 200}),
+            "mo_bananas.networks: 1, expected 2 to 100");
+  EXPECT_EQ(message(MoBananasConfig{12, 8, 0}),
+            "mo_bananas.candidates: 0, expected 1 to 10000");
 }
 
 TEST(CreateStrategy, AsksForASpaceAndAnObjective) {

@@ -35,7 +35,7 @@ ModelGraph EveryOperator() {
   const int scale =
       b.Unary(OpKind::kHardSigmoid,
               b.Conv2d(pooled, {.out_channels = 16, .groups = 4}));
-  x = b.Mul(x, scale);
+  x = b.ChannelShuffle(b.Mul(x, scale), 4);
   x = b.Conv2d(x, {.out_channels = 16, .kernel = 5, .padding = 2, .groups = 16},
                "depthwise");
   x = b.Dropout(b.Flatten(x), 0.2);

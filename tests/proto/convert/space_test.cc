@@ -64,9 +64,166 @@ TEST(SpaceConversion, TakesEveryFieldOfTheMobileSpace) {
   EXPECT_EQ(mobile.head_channels, 128);
 }
 
+TEST(SpaceConversion, TakesEveryFieldOfTheMacroSpace) {
+  v1::SpaceSpec spec;
+  v1::MacroSpace& space = *spec.mutable_macro();
+  for (const int v : {3, 32, 48}) space.add_input(v);
+  space.set_classes(100);
+  space.set_preset("transnasbench101");
+  space.add_channel_choices(24);
+  space.set_stem_stride(2);
+  space.add_operators("conv_k3");
+  space.add_layers()->set_channels(40);
+  space.mutable_layers(0)->set_stride(2);
+  space.add_layers()->set_channels(41);
+  space.add_depth_choices(3);
+  space.set_min_doublings(0);
+  space.set_max_doublings(1);
+  space.set_min_halvings(2);
+  space.set_max_halvings(3);
+  space.set_blocks(4);
+  space.set_final_channels(128);
+  const absl::StatusOr<SpaceConfig> config = FromProto(spec);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(std::get<MacroConfig>(*config),
+            (MacroConfig{.input = {3, 32, 48},
+                         .classes = 100,
+                         .preset = "transnasbench101",
+                         .channel_choices = {24},
+                         .stem_stride = 2,
+                         .operators = {"conv_k3"},
+                         .layers = {{40, 2}, {41, 1}},
+                         .depth_choices = {3},
+                         .min_doublings = 0,
+                         .max_doublings = 1,
+                         .min_halvings = 2,
+                         .max_halvings = 3,
+                         .blocks = 4,
+                         .final_channels = 128}));
+}
+
+TEST(SpaceConversion, TakesEveryFieldOfTheHierarchicalSpace) {
+  v1::SpaceSpec spec;
+  v1::HierarchicalSpace& space = *spec.mutable_hierarchical();
+  for (const int v : {1, 28, 28}) space.add_input(v);
+  space.set_classes(10);
+  space.add_channel_choices(8);
+  space.set_stem_stride(2);
+  space.add_depth_choices(3);
+  space.set_min_doublings(0);
+  space.set_max_doublings(1);
+  space.set_min_halvings(2);
+  space.set_max_halvings(3);
+  space.set_cells(2);
+  space.mutable_cell()->mutable_nasbench201()->add_operations("none");
+  const absl::StatusOr<SpaceConfig> config = FromProto(spec);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(
+      std::get<MacroConfig>(*config),
+      (MacroConfig{.kind = "hierarchical",
+                   .input = {1, 28, 28},
+                   .channel_choices = {8},
+                   .stem_stride = 2,
+                   .depth_choices = {3},
+                   .min_doublings = 0,
+                   .max_doublings = 1,
+                   .min_halvings = 2,
+                   .max_halvings = 3,
+                   .blocks = 2,
+                   .cell = Nasbench201CellConfig{.operations = {"none"}}}));
+}
+
+TEST(SpaceConversion, TakesEveryFieldOfTheDagSpace) {
+  v1::SpaceSpec spec;
+  v1::DagSpace& space = *spec.mutable_dag();
+  for (const int v : {1, 28, 28}) space.add_input(v);
+  space.set_classes(10);
+  EXPECT_EQ(std::get<DagConfig>(*FromProto(spec)),
+            (DagConfig{.input = {1, 28, 28}}));
+  space.set_nodes(4);  // With all of its edges.
+  EXPECT_EQ(std::get<DagConfig>(*FromProto(spec)).cell.max_edges, 6);
+  space.set_channels(8);
+  space.set_stacks(2);
+  space.set_cells(1);
+  space.set_max_edges(5);
+  space.add_operations("conv1x1");
+  EXPECT_EQ(
+      std::get<DagConfig>(*FromProto(spec)),
+      (DagConfig{
+          .input = {1, 28, 28},
+          .channels = 8,
+          .stacks = 2,
+          .cells = 1,
+          .cell = {.nodes = 4, .max_edges = 5, .operations = {"conv1x1"}}}));
+  v1::HierarchicalSpace& hierarchical = *spec.mutable_hierarchical();
+  for (const int v : {1, 28, 28}) hierarchical.add_input(v);
+  hierarchical.set_classes(10);
+  hierarchical.mutable_cell()->mutable_dag()->set_nodes(4);
+  EXPECT_EQ(std::get<MacroConfig>(*FromProto(spec)).cell,
+            CellConfig(DagCellConfig{.nodes = 4, .max_edges = 6}));
+}
+
+TEST(SpaceConversion, NamesFbnetAndOnceForAll) {
+  v1::SpaceSpec spec;
+  v1::FbnetSpace& fbnet = *spec.mutable_fbnet();
+  for (const int v : {3, 32, 32}) fbnet.add_input(v);
+  fbnet.set_classes(100);
+  auto space = CreateSpace(*FromProto(spec));
+  ASSERT_TRUE(space.ok()) << space.status();
+  EXPECT_EQ((*space)->decisions().size(), 22u);
+  EXPECT_EQ((*space)->decisions()[0].options.size(), 9u);
+
+  v1::OfaSpace& ofa = *spec.mutable_ofa();
+  for (const int v : {3, 224, 224}) ofa.add_input(v);
+  ofa.set_classes(1000);
+  space = CreateSpace(*FromProto(spec));
+  ASSERT_TRUE(space.ok()) << space.status();
+  // Resolution, 5 depths, 20 kernels and 20 expansions.
+  EXPECT_EQ((*space)->decisions().size(), 1u + 5 + 20 + 20);
+  EXPECT_EQ((*space)->decisions()[0].options.size(), 25u);
+  ofa.set_input(1, 32);
+  ofa.set_input(2, 32);
+  space = CreateSpace(*FromProto(spec));
+  ASSERT_TRUE(space.ok()) << space.status();
+  EXPECT_EQ((*space)->decisions()[0].name, "stage1.depth");
+}
+
+TEST(SpaceConversion, TakesEveryFieldOfTheDeclaredSpace) {
+  v1::SpaceSpec spec;
+  v1::DeclaredSpace& space = *spec.mutable_declared();
+  v1::DeclaredChoice& op = *space.add_choices();
+  op.set_name("op{0..1}");
+  op.add_options("conv");
+  op.add_options("pool");
+  v1::DeclaredChoice& kernel = *space.add_choices();
+  kernel.set_name("kernel{0..1}");
+  kernel.add_ordered("3");
+  v1::DeclaredCondition& when = *kernel.add_when();
+  when.set_choice("op#");
+  when.add_is("conv");
+  v1::DeclaredChoice& depth = *space.add_choices();
+  depth.set_name("depth");
+  depth.mutable_integers()->set_from(1);
+  depth.mutable_integers()->set_to(9);
+  v1::DeclaredCondition& forbidden = *space.add_forbid()->add_all();
+  forbidden.set_choice("depth");
+  forbidden.add_is("2");
+  const absl::StatusOr<SpaceConfig> config = FromProto(spec);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(
+      std::get<DeclaredConfig>(*config),
+      (DeclaredConfig{
+          .choices = {{.name = "op{0..1}", .options = {"conv", "pool"}},
+                      {.name = "kernel{0..1}",
+                       .ordered = {"3"},
+                       .when = {{"op#", {"conv"}}}},
+                      {.name = "depth", .integers = IntegerRange{1, 9, 1}}},
+          .forbid = {{{"depth", {"2"}}}}}));
+}
+
 TEST(SpaceConversion, NeedsAKindAndAnImage) {
   EXPECT_THAT(std::string(FromProto(v1::SpaceSpec()).status().message()),
-              HasSubstr("nasbench201 or mobile"));
+              HasSubstr("expected nasbench201, mobile, macro"));
   v1::SpaceSpec spec = Nasbench201Spec();
   spec.mutable_nasbench201()->add_input(7);
   EXPECT_THAT(std::string(FromProto(spec).status().message()),

@@ -20,8 +20,8 @@ TEST(StrategyConversion, TakesEveryKindWithItsDefaults) {
   EXPECT_TRUE(std::holds_alternative<RandomConfig>(*FromProto(spec)));
   spec.mutable_ageing_evolution();
   auto ageing = std::get<AgeingEvolutionConfig>(*FromProto(spec));
-  EXPECT_EQ(ageing.population, 50);
-  EXPECT_EQ(ageing.sample_size, 10);
+  EXPECT_EQ(ageing.population, 20);
+  EXPECT_EQ(ageing.sample_size, 20);
   spec.mutable_ageing_evolution()->set_population(6);
   ageing = std::get<AgeingEvolutionConfig>(*FromProto(spec));
   EXPECT_EQ(ageing.sample_size, 6);  // Never more than the population.
@@ -35,6 +35,79 @@ TEST(StrategyConversion, TakesEveryKindWithItsDefaults) {
   nsga2 = std::get<Nsga2Config>(*FromProto(spec));
   EXPECT_EQ(nsga2.crossover, 0);
   EXPECT_EQ(nsga2.mutation, 0.25);
+}
+
+// What a study file leaves out is what the strategy's own default is, and what
+// WithDefaults writes.
+TEST(StrategyFromProto, TakesDefaultsFromTheStrategies) {
+  v1::StudySpec spec;
+  spec.mutable_strategy()->mutable_quasi_random();
+  EXPECT_TRUE(
+      std::holds_alternative<QuasiRandomConfig>(*FromProto(spec.strategy())));
+
+  spec.mutable_strategy()->mutable_nsga3();
+  EXPECT_EQ(WithDefaults(spec).strategy().nsga3().population(),
+            Nsga3Config{}.population);
+  spec.mutable_strategy()->mutable_nsga3()->set_population(12);
+  EXPECT_EQ(std::get<Nsga3Config>(*FromProto(spec.strategy())).population, 12);
+
+  spec.mutable_strategy()->mutable_moead();
+  EXPECT_EQ(WithDefaults(spec).strategy().moead().neighbours(),
+            MoeadConfig{}.neighbours);
+  spec.mutable_strategy()->mutable_moead()->set_population(4);
+  EXPECT_EQ(std::get<MoeadConfig>(*FromProto(spec.strategy())).neighbours, 4);
+  EXPECT_EQ(WithDefaults(spec).strategy().moead().neighbours(), 4);
+
+  spec.mutable_strategy()->mutable_local_search();
+  EXPECT_EQ(WithDefaults(spec).strategy().local_search().starts(),
+            LocalSearchConfig{}.starts);
+  spec.mutable_strategy()->mutable_local_search()->set_starts(3);
+  EXPECT_EQ(std::get<LocalSearchConfig>(*FromProto(spec.strategy())).starts, 3);
+
+  v1::ReinforceStrategy& in = *spec.mutable_strategy()->mutable_reinforce();
+  const v1::ReinforceStrategy filled =
+      WithDefaults(spec).strategy().reinforce();
+  const ReinforceConfig defaults;
+  EXPECT_EQ(filled.initial_design(), defaults.initial_design);
+  EXPECT_EQ(filled.directions(), defaults.directions);
+  EXPECT_EQ(filled.learning_rate(), defaults.learning_rate);
+  in.set_initial_design(0);
+  in.set_directions(4);
+  in.set_learning_rate(1);
+  const auto reinforce = std::get<ReinforceConfig>(*FromProto(spec.strategy()));
+  EXPECT_EQ(reinforce.initial_design, 0);
+  EXPECT_EQ(reinforce.directions, 4);
+  EXPECT_EQ(reinforce.learning_rate, 1);
+
+  spec.mutable_strategy()->mutable_motpe();
+  EXPECT_EQ(WithDefaults(spec).strategy().motpe().candidates(),
+            MotpeConfig{}.candidates);
+  EXPECT_TRUE(WithDefaults(spec).strategy().motpe().multivariate());
+  EXPECT_TRUE(std::get<MotpeConfig>(*FromProto(spec.strategy())).multivariate);
+  spec.mutable_strategy()->mutable_motpe()->set_initial(20);
+  spec.mutable_strategy()->mutable_motpe()->set_candidates(50);
+  spec.mutable_strategy()->mutable_motpe()->set_multivariate(false);
+  const auto motpe = std::get<MotpeConfig>(*FromProto(spec.strategy()));
+  EXPECT_EQ(motpe.initial, 20);
+  EXPECT_EQ(motpe.candidates, 50);
+  EXPECT_FALSE(motpe.multivariate);
+
+  spec.mutable_strategy()->mutable_bayesian();
+  EXPECT_EQ(WithDefaults(spec).strategy().bayesian().initial(),
+            BayesianConfig{}.initial);
+  spec.mutable_strategy()->mutable_bayesian()->set_initial(7);
+  EXPECT_EQ(std::get<BayesianConfig>(*FromProto(spec.strategy())).initial, 7);
+
+  spec.mutable_strategy()->mutable_mo_bananas();
+  EXPECT_EQ(WithDefaults(spec).strategy().mo_bananas().networks(),
+            MoBananasConfig{}.networks);
+  spec.mutable_strategy()->mutable_mo_bananas()->set_initial(20);
+  spec.mutable_strategy()->mutable_mo_bananas()->set_networks(4);
+  spec.mutable_strategy()->mutable_mo_bananas()->set_candidates(50);
+  const auto bananas = std::get<MoBananasConfig>(*FromProto(spec.strategy()));
+  EXPECT_EQ(bananas.initial, 20);
+  EXPECT_EQ(bananas.networks, 4);
+  EXPECT_EQ(bananas.candidates, 50);
 }
 
 v1::StudySpec Spec() {
@@ -62,6 +135,118 @@ TEST(ProblemFromProto, KeepsOrderSenseAndLimits) {
   ASSERT_EQ(problem.constraints.size(), 1);
   EXPECT_EQ(problem.constraints[0].at_most, 0.5);
   EXPECT_FALSE(problem.constraints[0].at_least.has_value());
+}
+
+v1::StudySpec OnTwoDevices(v1::Objective::OverDevices over) {
+  v1::StudySpec spec = Spec();
+  v1::Objective& latency = *spec.mutable_objectives(1);
+  latency.clear_device();
+  latency.add_devices("x86_64");
+  latency.add_devices("raspberrypi5");
+  latency.set_over_devices(over);
+  return spec;
+}
+
+TEST(ProblemFromProto, MakesAnObjectiveForEachDevice) {
+  for (const auto over :
+       {v1::Objective::EACH, v1::Objective::OVER_DEVICES_UNSPECIFIED}) {
+    const Problem problem = ProblemFromProto(OnTwoDevices(over));
+    ASSERT_EQ(problem.objectives.size(), 3);
+    EXPECT_FALSE(problem.objectives[0].own_front);
+    EXPECT_EQ(problem.objectives[1].key, (MetricKey{"latency_ms", "x86_64"}));
+    EXPECT_EQ(problem.objectives[2].key,
+              (MetricKey{"latency_ms", "raspberrypi5"}));
+    EXPECT_EQ(problem.objectives[2].reference, 20);
+    EXPECT_THAT(problem.FrontDevices(), ElementsAre("x86_64", "raspberrypi5"));
+  }
+}
+
+TEST(ProblemFromProto, MakesOneObjectiveOfTheWorstDevice) {
+  const Problem problem = ProblemFromProto(OnTwoDevices(v1::Objective::WORST));
+  ASSERT_EQ(problem.objectives.size(), 2);
+  EXPECT_EQ(problem.objectives[1].key, (MetricKey{"latency_ms", "worst"}));
+  EXPECT_THAT(problem.objectives[1].worst_of,
+              ElementsAre("x86_64", "raspberrypi5"));
+  EXPECT_TRUE(problem.FrontDevices().empty());
+}
+
+TEST(ProblemFromProto, GivesEachDeviceTheEntryOfItsObjective) {
+  v1::StudySpec spec = OnTwoDevices(v1::Objective::EACH);
+  v1::Scalarization& scalarization = *spec.mutable_scalarization();
+  scalarization.mutable_weighted_sum()->add_weights(1);
+  scalarization.mutable_weighted_sum()->add_weights(0.5);
+  EXPECT_THAT(
+      std::get<WeightedSum>(ProblemFromProto(spec).scalarization).weights,
+      ElementsAre(1, 0.5, 0.5));
+  scalarization.mutable_chebyshev()->add_weights(1);
+  scalarization.mutable_chebyshev()->add_weights(2);
+  const auto chebyshev =
+      std::get<Chebyshev>(ProblemFromProto(spec).scalarization);
+  EXPECT_THAT(chebyshev.weights, ElementsAre(1, 2, 2));
+  EXPECT_THAT(chebyshev.ideal, ElementsAre(-100, 0, 0));
+  EXPECT_EQ(chebyshev.rho, 0.05);
+  spec.clear_scalarization();
+  spec.mutable_preference()->add_aspiration(90);
+  spec.mutable_preference()->add_aspiration(4);
+  EXPECT_THAT(ProblemFromProto(spec).preference->aspiration,
+              ElementsAre(-90, 4, 4));
+  EXPECT_EQ(ProblemFromProto(spec).preference->focus, 0.5);
+}
+
+TEST(ProblemFromProto, FillsTheExponentsOfMnasNet) {
+  v1::StudySpec spec = Spec();
+  auto& product = *spec.mutable_scalarization()->mutable_weighted_product();
+  product.add_terms();
+  product.add_terms()->set_target(75);
+  auto terms =
+      std::get<WeightedProduct>(ProblemFromProto(spec).scalarization).terms;
+  EXPECT_TRUE(terms[0].maximize);
+  EXPECT_EQ(terms[0].alpha, 1);
+  EXPECT_EQ(terms[0].beta, 1);
+  EXPECT_FALSE(terms[1].maximize);
+  EXPECT_EQ(terms[1].target, 75);
+  EXPECT_EQ(terms[1].alpha, -0.07);
+  EXPECT_EQ(terms[1].beta, -0.07);
+  product.mutable_terms(1)->set_alpha(0);
+  product.mutable_terms(1)->set_beta(-1);
+  terms = std::get<WeightedProduct>(ProblemFromProto(spec).scalarization).terms;
+  EXPECT_EQ(terms[1].alpha, 0);
+  EXPECT_EQ(terms[1].beta, -1);
+}
+
+TEST(ProblemFromProto, TurnsLimitsIntoConstraintsOnEveryDevice) {
+  v1::StudySpec spec = OnTwoDevices(v1::Objective::WORST);
+  auto& epsilon = *spec.mutable_scalarization()->mutable_epsilon_constraint();
+  epsilon.set_optimize("accuracy");
+  epsilon.add_limits(10);
+  Problem problem = ProblemFromProto(spec);
+  EXPECT_EQ(std::get<EpsilonConstraint>(problem.scalarization).objective, 0);
+  ASSERT_EQ(problem.constraints.size(), 3);  // That on params_m is first.
+  EXPECT_EQ(problem.constraints[1].key, (MetricKey{"latency_ms", "x86_64"}));
+  EXPECT_EQ(problem.constraints[1].at_most, 10);
+  EXPECT_EQ(problem.constraints[2].key,
+            (MetricKey{"latency_ms", "raspberrypi5"}));
+  // The other way round, by any name of the objective.
+  for (const char* name : {"latency_ms", "latency_ms@worst"}) {
+    epsilon.set_optimize(name);
+    epsilon.set_limits(0, 85);
+    problem = ProblemFromProto(spec);
+    EXPECT_EQ(std::get<EpsilonConstraint>(problem.scalarization).objective, 1);
+    ASSERT_EQ(problem.constraints.size(), 2);
+    EXPECT_EQ(problem.constraints[1].key.metric, "accuracy");
+    EXPECT_EQ(problem.constraints[1].at_least, 85);
+    EXPECT_FALSE(problem.constraints[1].at_most.has_value());
+  }
+}
+
+TEST(StagesOf, MeasuresOnEveryDeviceOfAnObjective) {
+  for (const auto over : {v1::Objective::EACH, v1::Objective::WORST}) {
+    EXPECT_THAT(
+        StagesOf(OnTwoDevices(over)),
+        ElementsAre(StageKey{v1::SCREEN, ""},
+                    StageKey{v1::MEASURE, "raspberrypi5"},
+                    StageKey{v1::MEASURE, "x86_64"}, StageKey{v1::TRAIN, ""}));
+  }
 }
 
 TEST(StagesOf, NeedsOnlyWhatTheMetricsNeed) {
@@ -145,6 +330,36 @@ TEST(WithDefaults, FillsEachAsStudyProtoSays) {
   EXPECT_FALSE(filled.has_external());
 }
 
+TEST(WithDefaults, FillsScalarizationPreferenceAndDevices) {
+  v1::StudySpec spec = OnTwoDevices(v1::Objective::OVER_DEVICES_UNSPECIFIED);
+  auto& product = *spec.mutable_scalarization()->mutable_weighted_product();
+  product.add_terms();
+  product.add_terms()->set_target(75);
+  v1::StudySpec filled = WithDefaults(spec);
+  EXPECT_EQ(filled.objectives(1).over_devices(), v1::Objective::EACH);
+  EXPECT_EQ(filled.objectives(0).over_devices(),
+            v1::Objective::OVER_DEVICES_UNSPECIFIED);
+  const auto& terms = filled.scalarization().weighted_product().terms();
+  EXPECT_EQ(terms[0].target(), 1);
+  EXPECT_EQ(terms[0].beta(), 1);
+  EXPECT_EQ(terms[1].target(), 75);
+  EXPECT_EQ(terms[1].beta(), -0.07);
+  EXPECT_FALSE(filled.has_preference());
+
+  spec.mutable_scalarization()->mutable_chebyshev();
+  filled = WithDefaults(spec);
+  EXPECT_THAT(filled.scalarization().chebyshev().ideal(), ElementsAre(100, 0));
+  EXPECT_EQ(filled.scalarization().chebyshev().rho(), 0.05);
+  EXPECT_TRUE(MessageDifferencer::Equals(WithDefaults(filled), filled));
+
+  spec.clear_scalarization();
+  spec.mutable_preference();
+  EXPECT_FALSE(WithDefaults(spec).preference().has_focus());
+  spec.mutable_preference()->add_aspiration(90);
+  EXPECT_EQ(WithDefaults(spec).preference().focus(), 0.5);
+  EXPECT_FALSE(WithDefaults(spec).has_scalarization());
+}
+
 TEST(WithDefaults, FillsMobileChoicesStrategiesAndLeases) {
   v1::StudySpec spec = Spec();
   v1::MobileSpace& space = *spec.mutable_space()->mutable_mobile();
@@ -187,6 +402,32 @@ TEST(WithDefaults, WritesThePresetOutWithoutChangingTheSpace) {
       EXPECT_TRUE(MessageDifferencer::Equals(WithDefaults(filled), filled));
     }
   }
+}
+
+TEST(WithDefaults, WritesMacroPresetsOutWithoutChangingTheSpace) {
+  for (const char* preset : {"", "nasbench_macro", "transnasbench101"}) {
+    v1::StudySpec spec;
+    v1::MacroSpace& space = *spec.mutable_space()->mutable_macro();
+    for (const int v : {3, 64, 64}) space.add_input(v);
+    space.set_classes(10);
+    space.set_preset(preset);
+    const v1::StudySpec filled = WithDefaults(spec);
+    EXPECT_EQ(filled.space().macro().preset(), "");
+    EXPECT_GT(filled.space().macro().operators_size(), 0);
+    EXPECT_EQ((*CreateSpace(*FromProto(filled.space())))->key(),
+              (*CreateSpace(*FromProto(spec.space())))->key());
+    EXPECT_TRUE(MessageDifferencer::Equals(WithDefaults(filled), filled));
+  }
+  v1::StudySpec spec;
+  v1::HierarchicalSpace& space = *spec.mutable_space()->mutable_hierarchical();
+  for (const int v : {1, 28, 28}) space.add_input(v);
+  space.set_classes(10);
+  const v1::StudySpec filled = WithDefaults(spec);
+  EXPECT_TRUE(filled.space().hierarchical().cell().has_nasbench201());
+  EXPECT_EQ(filled.space().hierarchical().cells(), 1);
+  EXPECT_EQ((*CreateSpace(*FromProto(filled.space())))->key(),
+            (*CreateSpace(*FromProto(spec.space())))->key());
+  EXPECT_TRUE(MessageDifferencer::Equals(WithDefaults(filled), filled));
 }
 
 TEST(WithDefaults, LeavesThePaddingToTheWorkerWhereResolutionIsSearched) {

@@ -103,6 +103,57 @@ TEST(ValidateStudySpec, AcceptsUnusualButSoundChoices) {
         s.mutable_constraints(0)->set_at_most(-3);
       },
   };
+  const Change problems[] = {
+      [](v1::StudySpec& s) {
+        v1::Objective& latency = *s.mutable_objectives(1);
+        latency.clear_device();
+        latency.add_devices("x86_64");
+        latency.add_devices("raspberrypi5");
+      },
+      // One metric as the worst over devices, and on one of them.
+      [](v1::StudySpec& s) {
+        v1::Objective& worst = *s.add_objectives();
+        worst.set_minimize("latency_ms");
+        worst.add_devices("x86_64");
+        worst.add_devices("raspberrypi5");
+        worst.set_over_devices(v1::Objective::WORST);
+      },
+      [](v1::StudySpec& s) {
+        auto& sum = *s.mutable_scalarization()->mutable_weighted_sum();
+        sum.add_weights(1);
+        sum.add_weights(0);
+      },
+      [](v1::StudySpec& s) {
+        auto& product = *s.mutable_scalarization()->mutable_weighted_product();
+        product.add_terms();
+        product.add_terms()->set_target(75);
+      },
+      [](v1::StudySpec& s) {
+        auto& chebyshev = *s.mutable_scalarization()->mutable_chebyshev();
+        chebyshev.add_weights(1);
+        chebyshev.add_weights(2);
+        chebyshev.set_rho(0);
+      },
+      [](v1::StudySpec& s) {
+        s.mutable_scalarization()->mutable_epsilon_constraint()->add_limits(10);
+      },
+      [](v1::StudySpec& s) {
+        s.mutable_objectives(1)->set_reference(10);
+        s.mutable_preference();
+      },
+      [](v1::StudySpec& s) {
+        s.mutable_objectives(0)->set_reference(80);
+        s.mutable_objectives(1)->set_reference(10);
+        s.mutable_preference()->add_aspiration(92);
+        s.mutable_preference()->add_aspiration(4);
+      },
+  };
+  for (const Change& change : problems) {
+    v1::StudySpec spec = Valid();
+    change(spec);
+    EXPECT_THAT(Text(ValidateStudySpec(spec)), IsEmpty());
+    EXPECT_THAT(Text(ValidateStudySpec(WithDefaults(spec))), IsEmpty());
+  }
   for (const Change& change : changes) {
     v1::StudySpec spec = Valid();
     change(spec);
@@ -237,10 +288,235 @@ TEST(ValidateStudySpec, NamesWhatIsWrongWithMetrics) {
   ExpectEachAlone(Valid, rows);
 }
 
+TEST(ValidateStudySpec, NamesWhatIsWrongWithSeveralDevices) {
+  const auto valid = +[] {
+    v1::StudySpec spec = Valid();
+    v1::Objective& latency = *spec.mutable_objectives(1);
+    latency.clear_device();
+    latency.add_devices("x86_64");
+    latency.add_devices("raspberrypi5");
+    return spec;
+  };
+  const Row rows[] = {
+      {[](v1::StudySpec& s) { s.mutable_objectives(1)->set_device("x86_64"); },
+       "spec.objectives[1].devices", "cannot stand beside device"},
+      {[](v1::StudySpec& s) {
+         s.mutable_objectives(1)->mutable_devices()->RemoveLast();
+       },
+       "spec.objectives[1].devices", "has 1 entry: expected 2 to 8"},
+      {[](v1::StudySpec& s) {
+         for (int i = 0; i < 7; ++i) {
+           s.mutable_objectives(1)->add_devices(absl::StrCat("pi", i));
+         }
+       },
+       "spec.objectives[1].devices", "has 9 entries: expected 2 to 8"},
+      {[](v1::StudySpec& s) {
+         for (int i = 0; i < 6; ++i) {
+           s.mutable_objectives(1)->add_devices(absl::StrCat("pi", i));
+         }
+       },
+       "spec.objectives", "are 9, counting each device of `devices`"},
+      {[](v1::StudySpec& s) {
+         s.mutable_objectives(1)->set_devices(1, "x86_64");
+       },
+       "spec.objectives[1].devices[1]", "\"x86_64\" is listed twice"},
+      {[](v1::StudySpec& s) { s.mutable_objectives(1)->set_devices(0, "Pi"); },
+       "spec.objectives[1].devices[0]", "\"Pi\" is malformed"},
+      {[](v1::StudySpec& s) { s.mutable_objectives(1)->set_devices(0, ""); },
+       "spec.objectives[1].devices[0]", "\"\" is malformed"},
+      {[](v1::StudySpec& s) {
+         s.mutable_objectives(0)->add_devices("x86_64");
+         s.mutable_objectives(0)->add_devices("raspberrypi5");
+       },
+       "spec.objectives[0].devices", "accuracy does not depend on a device"},
+      {[](v1::StudySpec& s) {
+         s.mutable_objectives(0)->set_over_devices(v1::Objective::WORST);
+       },
+       "spec.objectives[0].over_devices", "is not expected without devices"},
+      {[](v1::StudySpec& s) {
+         s.mutable_objectives(1)->set_over_devices(
+             static_cast<v1::Objective::OverDevices>(7));
+       },
+       "spec.objectives[1].over_devices", "7 is unknown: expected each or"},
+      {[](v1::StudySpec& s) {
+         v1::Objective& again = *s.add_objectives();
+         again.set_minimize("latency_ms");
+         again.set_device("x86_64");
+       },
+       "spec.objectives[2].minimize",
+       "\"latency_ms@x86_64\" is an objective twice"},
+  };
+  ExpectEachAlone(valid, rows);
+}
+
+TEST(ValidateStudySpec, NamesWhatIsWrongWithScalarizations) {
+  const Row rows[] = {
+      {[](v1::StudySpec& s) { s.mutable_scalarization(); },
+       "spec.scalarization", "is empty: expected weighted_sum"},
+      {[](v1::StudySpec& s) {
+         s.mutable_scalarization()->mutable_weighted_sum();
+       },
+       "spec.scalarization.weighted_sum.weights",
+       "is required: expected 2 numbers, one for each objective"},
+      {[](v1::StudySpec& s) {
+         s.mutable_scalarization()->mutable_weighted_sum()->add_weights(1);
+       },
+       "spec.scalarization.weighted_sum.weights", "has 1 entry: expected 2"},
+      {[](v1::StudySpec& s) {
+         auto& sum = *s.mutable_scalarization()->mutable_weighted_sum();
+         sum.add_weights(1);
+         sum.add_weights(-0.5);
+       },
+       "spec.scalarization.weighted_sum.weights[1]",
+       "-0.5 is out of range: expected 0 to 1e9: an objective says itself"},
+      {[](v1::StudySpec& s) {
+         auto& sum = *s.mutable_scalarization()->mutable_weighted_sum();
+         sum.add_weights(0);
+         sum.add_weights(0);
+       },
+       "spec.scalarization.weighted_sum.weights", "are all 0"},
+      {[](v1::StudySpec& s) {
+         s.mutable_scalarization()->mutable_weighted_product()->add_terms();
+       },
+       "spec.scalarization.weighted_product.terms", "has 1 entry: expected 2"},
+      {[](v1::StudySpec& s) {
+         auto& p = *s.mutable_scalarization()->mutable_weighted_product();
+         p.add_terms();
+         p.add_terms()->set_target(0);
+       },
+       "spec.scalarization.weighted_product.terms[1].target",
+       "0 is out of range: expected greater than 0"},
+      {[](v1::StudySpec& s) {
+         auto& p = *s.mutable_scalarization()->mutable_weighted_product();
+         p.add_terms();
+         p.add_terms()->set_alpha(0.07);
+       },
+       "spec.scalarization.weighted_product.terms[1].alpha",
+       "0.07 is out of range: expected -10 to 0, as the objective is "
+       "minimized"},
+      {[](v1::StudySpec& s) {
+         auto& p = *s.mutable_scalarization()->mutable_weighted_product();
+         p.add_terms()->set_beta(-1);
+         p.add_terms();
+       },
+       "spec.scalarization.weighted_product.terms[0].beta",
+       "-1 is out of range: expected 0 to 10"},
+      {[](v1::StudySpec& s) {
+         auto& p = *s.mutable_scalarization()->mutable_weighted_product();
+         p.add_terms()->set_alpha(0);
+         p.add_terms()->set_alpha(0);
+       },
+       "spec.scalarization.weighted_product.terms", "no exponent but 0"},
+      {[](v1::StudySpec& s) {
+         auto& c = *s.mutable_scalarization()->mutable_chebyshev();
+         c.add_weights(1);
+         c.add_weights(1);
+         c.add_ideal(100);
+       },
+       "spec.scalarization.chebyshev.ideal", "has 1 entry: expected 2"},
+      {[](v1::StudySpec& s) {
+         auto& c = *s.mutable_scalarization()->mutable_chebyshev();
+         c.add_weights(1);
+         c.add_weights(1);
+         c.add_ideal(100);
+         c.add_ideal(kInf);
+       },
+       "spec.scalarization.chebyshev.ideal[1]", "inf is not a finite number"},
+      {[](v1::StudySpec& s) {
+         s.mutable_objectives(0)->set_maximize("flops_m");
+         auto& c = *s.mutable_scalarization()->mutable_chebyshev();
+         c.add_weights(1);
+         c.add_weights(1);
+       },
+       "spec.scalarization.chebyshev.ideal",
+       "it is not known how large \"flops_m\" can be"},
+      {[](v1::StudySpec& s) {
+         auto& c = *s.mutable_scalarization()->mutable_chebyshev();
+         c.add_weights(1);
+         c.add_weights(1);
+         c.set_rho(1.5);
+       },
+       "spec.scalarization.chebyshev.rho", "1.5 is out of range"},
+      {[](v1::StudySpec& s) {
+         auto& e = *s.mutable_scalarization()->mutable_epsilon_constraint();
+         e.set_optimize("latency");
+       },
+       "spec.scalarization.epsilon_constraint.optimize",
+       "names no objective, or several: expected one of accuracy, "
+       "latency_ms@raspberrypi5"},
+      {[](v1::StudySpec& s) {
+         s.mutable_scalarization()->mutable_epsilon_constraint();
+       },
+       "spec.scalarization.epsilon_constraint.limits",
+       "is required: expected 1 number, one for each other objective"},
+      {[](v1::StudySpec& s) {
+         auto& e = *s.mutable_scalarization()->mutable_epsilon_constraint();
+         e.add_limits(kNaN);
+       },
+       "spec.scalarization.epsilon_constraint.limits[0]",
+       "nan is not a finite number"},
+      {[](v1::StudySpec& s) {
+         v1::Objective& latency = *s.mutable_objectives(1);
+         latency.clear_device();
+         latency.add_devices("x86_64");
+         latency.add_devices("raspberrypi5");
+         auto& e = *s.mutable_scalarization()->mutable_epsilon_constraint();
+         e.set_optimize("latency_ms");
+         e.add_limits(80);
+       },
+       "spec.scalarization.epsilon_constraint.optimize",
+       "is an objective on each of several devices"},
+  };
+  ExpectEachAlone(Valid, rows);
+}
+
+TEST(ValidateStudySpec, NamesWhatIsWrongWithPreferences) {
+  const auto valid = +[] {
+    v1::StudySpec spec = Valid();
+    spec.mutable_objectives(0)->set_reference(80);
+    spec.mutable_objectives(1)->set_reference(10);
+    spec.mutable_preference()->add_aspiration(92);
+    spec.mutable_preference()->add_aspiration(4);
+    return spec;
+  };
+  const Row rows[] = {
+      {[](v1::StudySpec& s) {
+         s.mutable_scalarization()->mutable_epsilon_constraint()->add_limits(1);
+       },
+       "spec.preference", "cannot stand beside scalarization"},
+      {[](v1::StudySpec& s) { s.mutable_preference()->set_focus(-1); },
+       "spec.preference.focus", "-1 is out of range: expected 0 to 100"},
+      {[](v1::StudySpec& s) { s.mutable_preference()->add_aspiration(1); },
+       "spec.preference.aspiration", "has 3 entries: expected 2"},
+      {[](v1::StudySpec& s) {
+         s.mutable_preference()->set_aspiration(0, kNaN);
+       },
+       "spec.preference.aspiration[0]", "nan is not a finite number"},
+      {[](v1::StudySpec& s) { s.mutable_preference()->set_aspiration(1, 10); },
+       "spec.preference.aspiration[1]",
+       "10 is not better than the reference of spec.objectives[1], 10"},
+      {[](v1::StudySpec& s) { s.mutable_objectives(1)->clear_reference(); },
+       "spec.objectives[1]", "has no reference"},
+      {[](v1::StudySpec& s) {
+         s.mutable_preference()->clear_aspiration();
+         s.mutable_preference()->set_focus(2);
+       },
+       "spec.preference.focus", "is not expected without aspiration"},
+      {[](v1::StudySpec& s) {
+         s.mutable_preference()->clear_aspiration();
+         for (auto& objective : *s.mutable_objectives()) {
+           objective.clear_reference();
+         }
+       },
+       "spec.preference", "says nothing"},
+  };
+  ExpectEachAlone(valid, rows);
+}
+
 TEST(ValidateStudySpec, NamesWhatIsWrongWithTheSpace) {
   const Row rows[] = {
       {[](v1::StudySpec& s) { s.clear_space(); }, "spec.space",
-       "is required: expected nasbench201 or mobile"},
+       "is required: expected nasbench201, mobile, macro"},
       {[](v1::StudySpec& s) {
          s.mutable_space()->mutable_nasbench201()->clear_input();
        },
@@ -376,6 +652,86 @@ TEST(ValidateStudySpec, NamesWhatIsWrongWithTheMobileSpace) {
   ExpectEachAlone(ValidMobile, rows);
 }
 
+v1::StudySpec ValidMacro() {
+  v1::StudySpec spec = Valid();
+  v1::MacroSpace& space = *spec.mutable_space()->mutable_macro();
+  for (const int v : {1, 28, 28}) space.add_input(v);
+  space.set_classes(10);
+  return spec;
+}
+
+v1::StudySpec ValidDeclared() {
+  v1::StudySpec spec = Valid();
+  spec.mutable_external();
+  v1::DeclaredChoice& choice =
+      *spec.mutable_space()->mutable_declared()->add_choices();
+  choice.set_name("depth");
+  choice.mutable_integers()->set_from(1);
+  choice.mutable_integers()->set_to(4);
+  return spec;
+}
+
+TEST(ValidateStudySpec, PlacesWhatASpaceFindsItself) {
+  EXPECT_THAT(Text(ValidateStudySpec(ValidMacro())), IsEmpty());
+  const Row macro[] = {
+      {[](v1::StudySpec& s) {
+         s.mutable_space()->mutable_macro()->set_preset("nasbench");
+       },
+       "spec.space.macro.preset", "'nasbench' is unknown"},
+      {[](v1::StudySpec& s) {
+         s.mutable_space()->mutable_macro()->add_operators("conv3");
+       },
+       "spec.space.macro.operators[0]", "unknown operator 'conv3'"},
+      {[](v1::StudySpec& s) {
+         s.mutable_space()->mutable_macro()->clear_classes();
+       },
+       "spec.space.macro.classes", "is required"},
+      {[](v1::StudySpec& s) {
+         v1::FbnetSpace& space = *s.mutable_space()->mutable_fbnet();
+         for (const int v : {1, 4, 4}) space.add_input(v);
+         space.set_classes(10);
+         s.mutable_train()->set_dataset("folder");
+       },
+       "spec.space.fbnet.input", "an image of 4 pixels is too small"},
+      {[](v1::StudySpec& s) {
+         v1::OfaSpace& space = *s.mutable_space()->mutable_ofa();
+         for (const int v : {1, 28, 28}) space.add_input(v);
+         space.set_classes(10);
+         space.add_width_choices(5);
+       },
+       "spec.space.ofa.width_choices", "5 is out of range"},
+      {[](v1::StudySpec& s) {
+         v1::HierarchicalSpace& space =
+             *s.mutable_space()->mutable_hierarchical();
+         for (const int v : {1, 28, 28}) space.add_input(v);
+         space.set_classes(10);
+         space.mutable_cell()->mutable_nasbench201()->add_operations("conv");
+       },
+       "spec.space.hierarchical.cell.nasbench201.operations",
+       "unknown operator 'conv'"},
+      {[](v1::StudySpec& s) {
+         v1::Nasbench201Space& space =
+             *s.mutable_space()->mutable_nasbench201();
+         for (const int v : {1, 28, 28}) space.add_input(v);
+         space.set_classes(10);
+         space.add_operations("none");
+       },
+       "spec.space.nasbench201.operations", "1 operator: expected at least 2"},
+  };
+  ExpectEachAlone(ValidMacro, macro);
+  EXPECT_THAT(Text(ValidateStudySpec(ValidDeclared())), IsEmpty());
+  const Row declared[] = {
+      {[](v1::StudySpec& s) {
+         s.mutable_space()->mutable_declared()->mutable_choices(0)->set_name(
+             "Depth");
+       },
+       "spec.space.declared.choices[0].name", "'Depth' is malformed"},
+      {[](v1::StudySpec& s) { s.clear_external(); }, "spec.space.declared",
+       "has no network to train, measure or count"},
+  };
+  ExpectEachAlone(ValidDeclared, declared);
+}
+
 TEST(ValidateStudySpec, NamesWhatIsWrongWithTheStrategy) {
   const Row rows[] = {
       {[](v1::StudySpec& s) {
@@ -395,10 +751,65 @@ TEST(ValidateStudySpec, NamesWhatIsWrongWithTheStrategy) {
        },
        "spec.strategy.ageing_evolution.population", "1 is out of range"},
       {[](v1::StudySpec& s) {
-         s.mutable_strategy()->mutable_ageing_evolution()->set_sample_size(51);
+         s.mutable_strategy()->mutable_ageing_evolution()->set_sample_size(21);
        },
        "spec.strategy.ageing_evolution.sample_size",
-       "51 is out of range: expected 1 to 50, the population"},
+       "21 is out of range: expected 1 to 20, the population"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_nsga3()->set_population(10001);
+       },
+       "spec.strategy.nsga3.population", "10001 is out of range"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_moead()->set_crossover(-0.1);
+       },
+       "spec.strategy.moead.crossover", "-0.1 is out of range"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_moead()->set_population(10);
+         s.mutable_strategy()->mutable_moead()->set_neighbours(11);
+       },
+       "spec.strategy.moead.neighbours",
+       "11 is out of range: expected 2 to 10"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_local_search()->set_starts(-1);
+       },
+       "spec.strategy.local_search.starts", "-1 is out of range"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_reinforce()->set_initial_design(-1);
+       },
+       "spec.strategy.reinforce.initial_design", "-1 is out of range"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_reinforce()->set_directions(1001);
+       },
+       "spec.strategy.reinforce.directions",
+       "1001 is out of range: expected 1 to 1000"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_reinforce()->set_learning_rate(0);
+       },
+       "spec.strategy.reinforce.learning_rate", "0 is out of range"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_motpe()->set_initial(1);
+       },
+       "spec.strategy.motpe.initial", "1 is out of range: expected 2 to 1000"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_motpe()->set_candidates(-1);
+       },
+       "spec.strategy.motpe.candidates", "-1 is out of range"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_bayesian()->set_initial(1);
+       },
+       "spec.strategy.bayesian.initial", "1 is out of range"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_mo_bananas()->set_initial(1001);
+       },
+       "spec.strategy.mo_bananas.initial", "1001 is out of range"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_mo_bananas()->set_networks(1);
+       },
+       "spec.strategy.mo_bananas.networks", "1 is out of range"},
+      {[](v1::StudySpec& s) {
+         s.mutable_strategy()->mutable_mo_bananas()->set_candidates(10001);
+       },
+       "spec.strategy.mo_bananas.candidates", "10001 is out of range"},
   };
   ExpectEachAlone(Valid, rows);
 }
@@ -535,10 +946,18 @@ TEST(ValidateStudySpec, AnswersToAHostileStudyAreShort) {
 TEST(ValidateStudySpec, SurvivesDamagedBytes) {
   const google::protobuf::LogSilencer quiet;  // Of invalid UTF-8.
   Rng rng(5);
+  v1::StudySpec problem = Valid();
+  problem.mutable_objectives(1)->add_devices("a");
+  problem.mutable_objectives(1)->add_devices("b");
+  auto& product = *problem.mutable_scalarization()->mutable_weighted_product();
+  product.add_terms()->set_target(1);
+  product.add_terms()->set_alpha(-1);
+  problem.mutable_preference()->add_aspiration(3);
   const std::string good[] = {WithDefaults(Valid()).SerializeAsString(),
-                              WithDefaults(ValidMobile()).SerializeAsString()};
-  for (int i = 0; i < 2000; ++i) {
-    std::string bytes = good[i % 2];
+                              WithDefaults(ValidMobile()).SerializeAsString(),
+                              WithDefaults(problem).SerializeAsString()};
+  for (int i = 0; i < 3000; ++i) {
+    std::string bytes = good[i % 3];
     for (uint64_t d = 0; d <= rng.Below(4); ++d) {
       bytes[rng.Below(bytes.size())] = static_cast<char>(rng.Below(256));
     }

@@ -1,0 +1,297 @@
+#include "nas/space/nasbench201_cell.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/mutex.h"
+#include "nas/space/blocks.h"
+
+namespace hwnas {
+namespace {
+
+constexpr int kNodes = 4;
+constexpr int kEdges = Nasbench201Cell::kEdges;
+constexpr size_t kMaxTextBytes = 512;
+constexpr absl::string_view kNames[] = {"none", "skip_connect", "nor_conv_1x1",
+                                        "nor_conv_3x3", "avg_pool_3x3"};
+
+using Codes = std::array<int, kEdges>;
+
+std::string UniqueString(const Codes& cell) {
+  std::array<std::string, kNodes> nodes;
+  nodes[0] = "0";
+  for (int target = 1; target < kNodes; ++target) {
+    std::vector<std::string> terms;
+    for (int e = 0; e < kEdges; ++e) {
+      if (Nasbench201Cell::kEdgeList[e].target != target) continue;
+      const std::string& source = nodes[Nasbench201Cell::kEdgeList[e].source];
+      if (cell[e] == Nasbench201Cell::kNone || source == "#") {
+        terms.push_back("#");
+      } else if (cell[e] == Nasbench201Cell::kSkipConnect) {
+        terms.push_back(source);
+      } else {
+        terms.push_back(absl::StrCat("(", source, ")@", kNames[cell[e]]));
+      }
+    }
+    std::sort(terms.begin(), terms.end());
+    nodes[target] = absl::StrJoin(terms, "+");
+  }
+  return nodes[kNodes - 1];
+}
+
+// One edge; nullopt for zeros that are left out.
+std::optional<int> EdgeOperation(GraphBuilder& b, int x, int code,
+                                 const DecodeOptions& options) {
+  const int channels = b.shape(x).channels;
+  switch (code) {
+    case Nasbench201Cell::kNone:
+      if (options.keep_dead_nodes) return b.Zero(x);
+      return std::nullopt;
+    case Nasbench201Cell::kSkipConnect:
+      return x;
+    case Nasbench201Cell::kNorConv1x1:
+      return ReluConvBn(b, x, channels, 1, 1);
+    case Nasbench201Cell::kNorConv3x3:
+      return ReluConvBn(b, x, channels, 3, 1);
+    default:
+      return b.AvgPool(x, {.kernel = 3, .stride = 1, .padding = 1});
+  }
+}
+
+// The cell with `none` on every edge that carries only zeros or leads nowhere.
+Codes WithoutDeadEdges(Codes cell) {
+  std::array<bool, kNodes> fed{true}, used{};
+  used[kNodes - 1] = true;
+  // Edges are sorted by target; in reverse, every node's readers come first.
+  for (int e = 0; e < kEdges; ++e) {
+    const auto [source, target] = Nasbench201Cell::kEdgeList[e];
+    if (!fed[source]) cell[e] = Nasbench201Cell::kNone;
+    if (cell[e] != Nasbench201Cell::kNone) fed[target] = true;
+  }
+  for (int e = kEdges - 1; e >= 0; --e) {
+    const auto [source, target] = Nasbench201Cell::kEdgeList[e];
+    if (!used[target]) cell[e] = Nasbench201Cell::kNone;
+    if (cell[e] != Nasbench201Cell::kNone) used[source] = true;
+  }
+  return cell;
+}
+
+}  // namespace
+
+struct Nasbench201Cell::Table {
+  struct Entry {
+    std::array<int, kEdges> canonical;  // Options.
+    const std::string* key;
+  };
+  std::vector<Entry> entries;  // By index: choices as digits, the first lowest.
+  std::unordered_map<std::string, std::array<int, kEdges>> classes;
+
+  static int IndexOf(absl::Span<const int> choices, int options) {
+    int index = 0;
+    for (int e = kEdges - 1; e >= 0; --e) index = index * options + choices[e];
+    return index;
+  }
+};
+
+// Tables are small and few: they are made once for each set of operators and
+// kept.
+const Nasbench201Cell::Table& Nasbench201Cell::TableOf(
+    const std::vector<int>& codes) {
+  static Mutex mutex;
+  static auto& tables = *new std::map<std::vector<int>, const Table*>;
+  MutexLock lock(&mutex);
+  const Table*& known = tables[codes];
+  if (known != nullptr) return *known;
+
+  const int options = static_cast<int>(codes.size());
+  auto* table = new Table;
+  int size = 1;
+  for (int e = 0; e < kEdges; ++e) size *= options;
+  table->entries.resize(size);
+  // Most `none` first, then ascending.
+  const auto before = [&codes](const std::array<int, kEdges>& a,
+                               const std::array<int, kEdges>& b) {
+    const auto nones = [&codes](const std::array<int, kEdges>& cell) {
+      return codes[0] == kNone ? std::count(cell.begin(), cell.end(), 0) : 0;
+    };
+    return std::make_pair(-nones(a), a) < std::make_pair(-nones(b), b);
+  };
+  for (int index = 0; index < size; ++index) {
+    std::array<int, kEdges> cell;
+    Codes cell_codes;
+    for (int e = 0, rest = index; e < kEdges; ++e, rest /= options) {
+      cell[e] = rest % options;
+      cell_codes[e] = codes[cell[e]];
+    }
+    const auto [entry, is_new] =
+        table->classes.emplace(UniqueString(cell_codes), cell);
+    if (!is_new && before(cell, entry->second)) entry->second = cell;
+    table->entries[index].key = &entry->first;
+  }
+  for (Table::Entry& entry : table->entries) {
+    entry.canonical = table->classes.at(*entry.key);
+  }
+  known = table;
+  return *known;
+}
+
+absl::Span<const absl::string_view> Nasbench201Cell::OperationNames() {
+  return kNames;
+}
+
+absl::StatusOr<std::unique_ptr<Nasbench201Cell>> Nasbench201Cell::Create(
+    const std::vector<std::string>& operations) {
+  std::vector<int> codes;
+  for (const std::string& name : operations) {
+    const auto found = std::find(std::begin(kNames), std::end(kNames), name);
+    if (found == std::end(kNames)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("operations: unknown operator '", name,
+                       "': expected some of ", absl::StrJoin(kNames, ", ")));
+    }
+    codes.push_back(static_cast<int>(found - std::begin(kNames)));
+  }
+  if (operations.empty()) codes = {0, 1, 2, 3, 4};
+  std::sort(codes.begin(), codes.end());
+  const auto twice = std::adjacent_find(codes.begin(), codes.end());
+  if (twice != codes.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("operations: '", kNames[*twice], "' is listed twice"));
+  }
+  if (codes.size() < 2) {
+    return absl::InvalidArgumentError(
+        "operations: 1 operator: expected at least 2");
+  }
+  return absl::WrapUnique(new Nasbench201Cell(std::move(codes)));
+}
+
+Nasbench201Cell::Nasbench201Cell(std::vector<int> codes)
+    : codes_(std::move(codes)), table_(TableOf(codes_)) {
+  std::vector<std::string> options;
+  for (const int code : codes_) options.emplace_back(kNames[code]);
+  for (const auto& [source, target] : kEdgeList) {
+    decisions_.push_back({.name = absl::StrCat("edge_", source, "_", target),
+                          .options = options});
+  }
+}
+
+std::string Nasbench201Cell::key() const {
+  if (codes_.size() == kOperations) return "nasbench201";
+  return absl::StrCat("nasbench201 operations=",
+                      absl::StrJoin(decisions_[0].options, ","));
+}
+
+void Nasbench201Cell::Canonicalize(absl::Span<int> choices) const {
+  const auto& canonical =
+      table_.entries[Table::IndexOf(choices, static_cast<int>(codes_.size()))]
+          .canonical;
+  std::copy(canonical.begin(), canonical.end(), choices.begin());
+}
+
+std::string Nasbench201Cell::CanonicalKey(absl::Span<const int> choices) const {
+  return *table_
+              .entries[Table::IndexOf(choices, static_cast<int>(codes_.size()))]
+              .key;
+}
+
+std::string Nasbench201Cell::ToText(absl::Span<const int> choices) const {
+  std::string text;
+  for (int e = 0; e < kEdges; ++e) {
+    const auto [source, target] = kEdgeList[e];
+    if (source == 0) absl::StrAppend(&text, target == 1 ? "|" : "+|");
+    absl::StrAppend(&text, kNames[codes_[choices[e]]], "~", source, "|");
+  }
+  return text;
+}
+
+absl::StatusOr<std::vector<int>> Nasbench201Cell::FromText(
+    absl::string_view text) const {
+  constexpr absl::string_view kForm =
+      "expected the form |op~0|+|op~0|op~1|+|op~0|op~1|op~2|";
+  if (text.size() > kMaxTextBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("cell of %d bytes: %s", text.size(), kForm));
+  }
+  const std::vector<absl::string_view> nodes = absl::StrSplit(text, '+');
+  if (nodes.size() != kNodes - 1) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "cell '%s' has %d nodes: %s", text, nodes.size(), kForm));
+  }
+  const std::vector<std::string>& options = decisions_[0].options;
+  std::vector<int> choices;
+  for (int target = 1; target < kNodes; ++target) {
+    // "|a~0|b~1|" splits into "", "a~0", "b~1", "".
+    const std::vector<absl::string_view> parts =
+        absl::StrSplit(nodes[target - 1], '|');
+    if (parts.size() != static_cast<size_t>(target) + 2 ||
+        !parts.front().empty() || !parts.back().empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("node '%s' of cell '%s' does not have %d edges "
+                          "between bars: %s",
+                          nodes[target - 1], text, target, kForm));
+    }
+    for (int source = 0; source < target; ++source) {
+      const std::vector<absl::string_view> edge =
+          absl::StrSplit(parts[source + 1], '~');
+      const auto name = std::find(options.begin(), options.end(), edge[0]);
+      if (name == options.end()) {
+        return absl::InvalidArgumentError(absl::StrFormat(
+            "unknown operator '%s' in cell '%s': expected one of %s", edge[0],
+            text, absl::StrJoin(options, ", ")));
+      }
+      if (edge.size() != 2 || edge[1] != absl::StrCat(source)) {
+        return absl::InvalidArgumentError(
+            absl::StrFormat("edge '%s' in cell '%s': expected '%s~%d'",
+                            parts[source + 1], text, *name, source));
+      }
+      choices.push_back(static_cast<int>(name - options.begin()));
+    }
+  }
+  return choices;
+}
+
+int Nasbench201Cell::Append(GraphBuilder& b, int x, int /*channels*/,
+                            absl::Span<const int> choices,
+                            const std::string& scope,
+                            const DecodeOptions& options) const {
+  Codes cell;
+  for (int e = 0; e < kEdges; ++e) cell[e] = codes_[choices[e]];
+  if (!options.keep_dead_nodes) cell = WithoutDeadEdges(cell);
+  std::array<std::optional<int>, kNodes> nodes;
+  nodes[0] = x;
+  for (int target = 1; target < kNodes; ++target) {
+    std::vector<int> terms;
+    for (int e = 0; e < kEdges; ++e) {
+      const auto [source, edge_target] = kEdgeList[e];
+      if (edge_target != target || !nodes[source]) continue;
+      b.SetScope(absl::StrCat(scope, "edge", source, target, "."));
+      const auto term = EdgeOperation(b, *nodes[source], cell[e], options);
+      if (term) terms.push_back(*term);
+    }
+    b.SetScope(absl::StrCat(scope, "node", target, "."));
+    if (terms.size() == 1) nodes[target] = terms[0];
+    if (terms.size() > 1) nodes[target] = b.Add(terms);
+  }
+  return nodes[kNodes - 1] ? *nodes[kNodes - 1] : b.Zero(x);
+}
+
+std::vector<int> Nasbench201Cell::Largest() const {
+  // Of what there is; pooling has no parameters but operators.
+  for (const int code : {kNorConv3x3, kNorConv1x1, kAvgPool3x3, kSkipConnect}) {
+    const auto found = std::find(codes_.begin(), codes_.end(), code);
+    if (found == codes_.end()) continue;
+    return std::vector<int>(kEdges, static_cast<int>(found - codes_.begin()));
+  }
+  return std::vector<int>(kEdges, 0);
+}
+
+}  // namespace hwnas

@@ -1,0 +1,70 @@
+// The cell of NAS-Bench-201 (Dong and Yang, arXiv 2001.00326): four nodes and
+// an operator on each of the six edges from an earlier to a later node; a node
+// is the sum of what arrives. With fewer operators also the cell of other
+// benchmarks: TransNAS-Bench-101 (arXiv 2105.11871) has no pooling.
+//
+// Notation, as in the benchmark:
+//   |nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|skip_connect~1|none~2|
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nas/space/cell.h"
+
+namespace hwnas {
+
+// Two cells share a key when NATS-Bench gives them one unique string (zeros
+// considered): 6,466 classes of 15,625 cells. The canonical cell of a class is
+// the one with the most `none`, and of those the first.
+class Nasbench201Cell final : public Cell {
+ public:
+  // The codes of the benchmark tables.
+  enum Operation { kNone, kSkipConnect, kNorConv1x1, kNorConv3x3, kAvgPool3x3 };
+  static constexpr int kOperations = 5;
+  static constexpr int kEdges = 6;
+  struct Edge {
+    int source;
+    int target;
+  };
+  // The order of decisions.
+  static constexpr Edge kEdgeList[kEdges] = {{0, 1}, {0, 2}, {1, 2},
+                                             {0, 3}, {1, 3}, {2, 3}};
+  // "none", "skip_connect"... by code.
+  static absl::Span<const absl::string_view> OperationNames();
+
+  // `operations`: names of those that edges may have, in any order; empty means
+  // all five. Options of a decision are in the order of the codes.
+  static absl::StatusOr<std::unique_ptr<Nasbench201Cell>> Create(
+      const std::vector<std::string>& operations);
+
+  std::string key() const override;
+  absl::Span<const Decision> decisions() const override { return decisions_; }
+  void Canonicalize(absl::Span<int> choices) const override;
+  // NATS-Bench's Structure.to_unique_str(consider_zero=True).
+  std::string CanonicalKey(absl::Span<const int> choices) const override;
+  std::string ToText(absl::Span<const int> choices) const override;
+  absl::StatusOr<std::vector<int>> FromText(
+      absl::string_view text) const override;
+  // Without keep_dead_nodes, edges that carry only zeros or lead nowhere are
+  // left out, and a cell with no path is one kZero. `x` has `channels`.
+  int Append(GraphBuilder& b, int x, int channels,
+             absl::Span<const int> choices, const std::string& scope,
+             const DecodeOptions& options) const override;
+  std::vector<int> Largest() const override;
+
+ private:
+  // What is known of each cell by its index.
+  struct Table;
+  static const Table& TableOf(const std::vector<int>& codes);
+
+  explicit Nasbench201Cell(std::vector<int> codes);
+
+  // All constant after construction.
+  const std::vector<int> codes_;  // Of each option, ascending.
+  std::vector<Decision> decisions_;
+  const Table& table_;
+};
+
+}  // namespace hwnas
