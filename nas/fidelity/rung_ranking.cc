@@ -60,7 +60,7 @@ std::vector<int> OrderByHypervolume(absl::Span<const Point> front, int count) {
   };
   std::priority_queue<Entry> queue;
   for (size_t i = 0; i < front.size(); ++i) {
-    queue.push({taken.Gain(front[i]), static_cast<int>(i), 0});
+    queue.push({taken.RoughGain(front[i]), static_cast<int>(i), 0});
   }
   std::vector<int> ordered;
   while (static_cast<int>(ordered.size()) < count && !queue.empty()) {
@@ -68,7 +68,7 @@ std::vector<int> OrderByHypervolume(absl::Span<const Point> front, int count) {
     queue.pop();
     const int now = static_cast<int>(ordered.size());
     if (best.taken != now) {
-      best.gain = taken.Gain(front[best.index]);
+      best.gain = taken.RoughGain(front[best.index]);
       best.taken = now;
       queue.push(best);
       continue;

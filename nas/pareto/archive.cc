@@ -120,6 +120,11 @@ double ParetoArchive::Gain(absl::Span<const double> point) const {
   return ExclusiveHypervolumeOfRows(point, values_, reference_);
 }
 
+double ParetoArchive::RoughGain(absl::Span<const double> point) const {
+  if (reference_.empty()) return 0;
+  return RoughExclusiveHypervolumeOfRows(point, values_, reference_);
+}
+
 bool ParetoArchive::Insert(absl::Span<const double> point, int64_t id) {
   if (static_cast<int>(point.size()) != objectives_) return false;
   bool inside = !reference_.empty();

@@ -41,6 +41,9 @@ class ParetoArchive {
 
   // Hypervolume that the point would add; 0 without a reference.
   double Gain(absl::Span<const double> point) const;
+  // The same to choose among many candidates: rough, but cheap however many
+  // objectives there are (RoughExclusiveHypervolumeOfRows).
+  double RoughGain(absl::Span<const double> point) const;
 
   // The front, in no particular order: point i has id ids()[i].
   const std::vector<int64_t>& ids() const { return ids_; }

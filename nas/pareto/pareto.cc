@@ -229,13 +229,20 @@ double HypervolumeOf(const FlatPoints& points, const double* reference,
   }
 }
 
+// What a volume in more than 4 dimensions may cost.
+struct Precision {
+  int64_t exact_effort;   // Beyond it, samples are taken.
+  int64_t samples;        // At most.
+  int64_t least_samples;  // Even if that is more work than:
+  int64_t work;           // Comparisons of a sample with a point.
+};
+constexpr Precision kFine = {100'000, 4000, 1000, 1'000'000};
+constexpr Precision kRough = {300, 64, 64, 0};
+
 // Share of the box from `low` to `high` that none of the points, which lie in
 // it, dominates; by sampling (as HypE does; Bader and Zitzler, 2011).
 double SampledShare(const double* low, const double* high,
-                    const FlatPoints& points) {
-  constexpr int kSamples = 4000;
-  constexpr int64_t kLeastSamples = 1000;
-  constexpr int64_t kMostWork = 1'000'000;
+                    const FlatPoints& points, const Precision& precision) {
   const int dims = points.dims;
   // What dominates most comes first: most samples need look no further.
   std::vector<double> dominated(points.size());
@@ -256,7 +263,8 @@ double SampledShare(const double* low, const double* high,
   Rng rng(absl::bit_cast<uint64_t>(seed), points.size());
   std::vector<double> sample(dims);
   int64_t samples = 0, free = 0, work = 0;
-  while (samples < kSamples && (work < kMostWork || samples < kLeastSamples)) {
+  while (samples < precision.samples &&
+         (work < precision.work || samples < precision.least_samples)) {
     ++samples;
     for (int k = 0; k < dims; ++k) {
       sample[k] = low[k] + (high[k] - low[k]) * rng.Uniform();
@@ -276,15 +284,15 @@ double SampledShare(const double* low, const double* high,
 // it, dominates. Exact up to 4 dimensions, and in more as long as that takes
 // little effort; else estimated.
 double VolumeLeft(const double* low, const double* high,
-                  const FlatPoints& points) {
+                  const FlatPoints& points,
+                  const Precision& precision = kFine) {
   constexpr int kExactDims = 4;
-  constexpr int64_t kExactEffort = 100'000;
   const double box = BoxVolume(low, high, points.dims);
   Effort effort;
-  if (points.dims > kExactDims) effort.left = kExactEffort;
+  if (points.dims > kExactDims) effort.left = precision.exact_effort;
   const double dominated = HypervolumeOf(points, high, &effort);
   if (!effort.spent()) return box - dominated;
-  return box * SampledShare(low, high, points);
+  return box * SampledShare(low, high, points, precision);
 }
 
 // What `point` adds to the points that `other(i)` gives, if that lies in the
@@ -292,7 +300,8 @@ double VolumeLeft(const double* low, const double* high,
 // objectives, or 0 if only `any_dims` knows.
 template <int fixed_dims, typename Other>
 double VolumeWithin(const double* point, int any_dims, int count, int skip,
-                    const double* corner, const Other& other) {
+                    const double* corner, const Other& other,
+                    const Precision& precision = kFine) {
   const int dims = fixed_dims > 0 ? fixed_dims : any_dims;
   if (Unbounded(point, dims)) return kInfinity;
   FlatPoints limited{dims, {}};
@@ -306,13 +315,14 @@ double VolumeWithin(const double* point, int any_dims, int count, int skip,
       limited.values.push_back(std::max(point[k], q[k]));
     }
   }
-  return VolumeLeft(point, corner, limited);
+  return VolumeLeft(point, corner, limited, precision);
 }
 
 // ExclusiveHypervolume, with the same parameters.
 template <int fixed_dims, typename Other>
 double ExclusiveVolumeOf(const double* point, int any_dims, int count, int skip,
-                         const double* reference, const Other& other) {
+                         const double* reference, const Other& other,
+                         const Precision& precision) {
   const int dims = fixed_dims > 0 ? fixed_dims : any_dims;
   if (!StrictlyInside(point, reference, dims)) return 0;
   // What the point adds lies in the box from it to `corner`: beyond, along
@@ -333,19 +343,23 @@ double ExclusiveVolumeOf(const double* point, int any_dims, int count, int skip,
     if (worse_count == 1) corner[worse] = std::min(corner[worse], q[worse]);
   }
   return VolumeWithin<fixed_dims>(point, dims, count, skip, corner.data(),
-                                  other);
+                                  other, precision);
 }
 
 template <typename Other>
 double ExclusiveVolume(const double* point, int dims, int count, int skip,
-                       const double* reference, const Other& other) {
+                       const double* reference, const Other& other,
+                       const Precision& precision = kFine) {
   switch (dims) {
     case 2:
-      return ExclusiveVolumeOf<2>(point, dims, count, skip, reference, other);
+      return ExclusiveVolumeOf<2>(point, dims, count, skip, reference, other,
+                                  precision);
     case 3:
-      return ExclusiveVolumeOf<3>(point, dims, count, skip, reference, other);
+      return ExclusiveVolumeOf<3>(point, dims, count, skip, reference, other,
+                                  precision);
     default:
-      return ExclusiveVolumeOf<0>(point, dims, count, skip, reference, other);
+      return ExclusiveVolumeOf<0>(point, dims, count, skip, reference, other,
+                                  precision);
   }
 }
 
@@ -483,6 +497,16 @@ double ExclusiveHypervolumeOfRows(absl::Span<const double> point,
                          static_cast<int>(others.size() / dims), /*skip=*/-1,
                          reference.data(),
                          [&](int i) { return others.data() + i * dims; });
+}
+
+double RoughExclusiveHypervolumeOfRows(absl::Span<const double> point,
+                                       absl::Span<const double> others,
+                                       absl::Span<const double> reference) {
+  const size_t dims = reference.size();
+  return ExclusiveVolume(
+      point.data(), static_cast<int>(dims),
+      static_cast<int>(others.size() / dims), /*skip=*/-1, reference.data(),
+      [&](int i) { return others.data() + i * dims; }, kRough);
 }
 
 double ExclusiveHypervolumeWithin(absl::Span<const double> point,

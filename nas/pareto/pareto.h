@@ -50,8 +50,15 @@ double ExclusiveHypervolumeOfRows(absl::Span<const double> point,
                                   absl::Span<const double> others,
                                   absl::Span<const double> reference);
 
-// The same, where it is known that what the point adds lies in the box from it
-// to `corner`, which is worse than the point everywhere.
+// The same, to choose among many candidates: with 5 objectives or more it is
+// estimated from 64 samples, to about an eighth of the box that the point can
+// add, in microseconds.
+double RoughExclusiveHypervolumeOfRows(absl::Span<const double> point,
+                                       absl::Span<const double> others,
+                                       absl::Span<const double> reference);
+
+// ExclusiveHypervolume, where it is known that what the point adds lies in the
+// box from it to `corner`, which is worse than the point everywhere.
 double ExclusiveHypervolumeWithin(absl::Span<const double> point,
                                   absl::Span<const double> others,
                                   absl::Span<const double> corner);

@@ -19,14 +19,14 @@ std::vector<int> HypervolumeSubset(absl::Span<const Point> points,
   chosen_points.SetReference(reference);
   std::vector<Entry> heap;
   for (size_t i = 0; i < points.size(); ++i) {
-    heap.push_back({chosen_points.Gain(points[i]), static_cast<int>(i)});
+    heap.push_back({chosen_points.RoughGain(points[i]), static_cast<int>(i)});
   }
   std::make_heap(heap.begin(), heap.end());
   std::vector<int> chosen;
   while (static_cast<int>(chosen.size()) < count && !heap.empty()) {
     std::pop_heap(heap.begin(), heap.end());
     Entry& top = heap.back();
-    const double gain = chosen_points.Gain(points[top.point]);
+    const double gain = chosen_points.RoughGain(points[top.point]);
     if (gain < top.gain) {
       top.gain = gain;
       std::push_heap(heap.begin(), heap.end());

@@ -506,7 +506,8 @@ double BayesianStrategy::Search::OptimisticGain(const Pool& pool, int j,
   // Until something is feasible, nothing else matters.
   if (constrained_ && front.size() == 0) return Feasibility(pool, j);
   const std::vector<double> deviations(objectives_, -optimism);
-  return front.Gain(PointAt(pool, j, deviations.data())) * Feasibility(pool, j);
+  return front.RoughGain(PointAt(pool, j, deviations.data())) *
+         Feasibility(pool, j);
 }
 
 std::vector<int> BayesianStrategy::Search::Best(const Pool& pool,
@@ -762,7 +763,7 @@ const std::vector<std::pair<int, double>>& BayesianStrategy::Search::Ranked(
       continue;
     }
     for (int s = 0; s < kSamples; ++s) {
-      sum += believed_front_.Gain(
+      sum += believed_front_.RoughGain(
           PointAt(pool_, j, deviations.data() + s * objectives_));
     }
     ranked_->emplace_back(j, sum / kSamples * Feasibility(pool_, j));

@@ -62,8 +62,9 @@ MoBananasStrategy::MoBananasStrategy(const MoBananasConfig& config,
                                      const SearchSpace* space,
                                      const Problem& problem, Evidence evidence,
                                      uint64_t seed)
-    : BasicStrategy(space, static_cast<int>(problem.objectives.size()), seed,
-                    config.initial),
+    : BasicStrategy(space,
+                    static_cast<int>(problem.Searched().objectives.size()),
+                    seed, config.initial),
       config_(config),
       problem_(problem),
       evidence_(evidence),
@@ -100,7 +101,7 @@ const MoBananasStrategy::Description& MoBananasStrategy::Describe(
   description.features.resize(inputs.one_hot.cols() + inputs.numeric.cols());
   description.features << inputs.one_hot.row(0), inputs.numeric.row(0);
   if (evidence_) {
-    description.known = problem_.Evaluate(evidence_(architecture));
+    description.known = problem_.Evaluate(evidence_(architecture)).Shown();
   } else {
     description.known = {
         Point(objectives(), std::numeric_limits<double>::quiet_NaN()), 0,
@@ -220,7 +221,7 @@ void MoBananasStrategy::RankTrials() {
     evaluations.push_back(AtFullFidelity(trial));
   }
   front_ = ParetoArchive(objectives());
-  front_.SetReference(ReferenceOf(problem_, evaluations));
+  front_.SetReference(ReferenceOf(problem_.Searched(), evaluations));
   for (const std::vector<int>& front :
        ConstrainedNonDominatedSort(evaluations)) {
     for (const int i : front) {
@@ -331,7 +332,7 @@ std::vector<Architecture> MoBananasStrategy::Draw(Rng& rng) {
   for (const std::vector<int>& front : ConstrainedNonDominatedSort(draws)) {
     std::vector<std::pair<double, int>> order;
     for (const int i : front) {
-      order.emplace_back(-believed_front_.Gain(draws[i].objectives), i);
+      order.emplace_back(-believed_front_.RoughGain(draws[i].objectives), i);
     }
     std::sort(order.begin(), order.end());
     for (const auto& [loss, i] : order) {

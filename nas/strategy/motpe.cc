@@ -159,10 +159,11 @@ class MotpeStrategy::ParzenEstimator {
 MotpeStrategy::MotpeStrategy(const MotpeConfig& config,
                              const SearchSpace* space, const Problem& problem,
                              uint64_t seed)
-    : BasicStrategy(space, static_cast<int>(problem.objectives.size()), seed,
-                    config.initial),
+    : BasicStrategy(space,
+                    static_cast<int>(problem.Searched().objectives.size()),
+                    seed, config.initial),
       config_(config),
-      problem_(problem),
+      problem_(problem.Searched()),
       memory_(kMemory) {}
 
 MotpeStrategy::~MotpeStrategy() = default;

@@ -164,7 +164,7 @@ TEST(Hypervolume, AgreesWithCountingCells) {
 // and its standard deviation.
 std::pair<double, double> SampledHypervolume(const std::vector<Point>& points,
                                              double reference) {
-  constexpr int kSamples = 100000;
+  constexpr int kSamples = 50000;
   const int objectives = static_cast<int>(points[0].size());
   Rng rng(99);
   int dominated = 0;
@@ -200,7 +200,7 @@ TEST_P(ManyObjectives, LargeFrontsAreEstimatedWithinAPercent) {
   const int objectives = GetParam();
   Rng rng(objectives);
   const double reference = 1.1;
-  const std::vector<Point> points = SpherePoints(rng, 300, objectives);
+  const std::vector<Point> points = SpherePoints(rng, 150, objectives);
   const auto [expected, deviation] = SampledHypervolume(points, reference);
   const double tolerance = 0.01 * expected + 3 * deviation;
   const double volume = Hypervolume(points, Point(objectives, reference));
@@ -214,6 +214,23 @@ TEST_P(ManyObjectives, LargeFrontsAreEstimatedWithinAPercent) {
     EXPECT_GE(archive.hypervolume(), before);
   }
   EXPECT_THAT(archive.hypervolume(), DoubleNear(expected, tolerance));
+}
+
+TEST_P(ManyObjectives, RoughGainsAgreeOnAverage) {
+  const int objectives = GetParam();
+  Rng rng(objectives);
+  ParetoArchive archive(objectives);
+  archive.SetReference(Point(objectives, 1.1));
+  for (const Point& point : SpherePoints(rng, 100, objectives)) {
+    archive.Insert(point, 0);
+  }
+  double gains = 0, rough = 0;
+  for (Point& point : SpherePoints(rng, 80, objectives)) {
+    for (double& value : point) value *= 0.9;
+    gains += archive.Gain(point);
+    rough += archive.RoughGain(point);
+  }
+  EXPECT_THAT(rough, DoubleNear(gains, 0.3 * gains));
 }
 
 INSTANTIATE_TEST_SUITE_P(Objectives, ManyObjectives, ::testing::Range(5, 9));

@@ -41,6 +41,7 @@ class PreferenceOnTable : public ::testing::Test {
           {accuracy_, Number(accuracy.rows[row][accuracy_column])},
           {latency_, Number(latency.rows[row][latency_column])}};
     }
+    for (const auto& values : values_) best_ = std::max(best_, Score(values));
   }
 
   // 65 % in 6 ms is wished for; within 50 % and 12 ms.
@@ -53,11 +54,6 @@ class PreferenceOnTable : public ::testing::Test {
 
   // Of trials 51 to 200 of NSGA-II, the share that is near the best score.
   double ShareNear(std::optional<double> focus, uint64_t seed) const {
-    const Problem scorer = ProblemOf(1);
-    double best = -1e9;
-    for (const auto& values : values_) {
-      best = std::max(best, *scorer.Evaluate(values).score);
-    }
     const Problem problem = ProblemOf(focus);
     auto strategy = CreateStrategy(Nsga2Config{}, space_.get(), problem, seed);
     EXPECT_TRUE(strategy.ok()) << strategy.status();
@@ -70,7 +66,7 @@ class PreferenceOnTable : public ::testing::Test {
       EXPECT_TRUE((*strategy)
                       ->Observe({{proposal, problem.Evaluate(values).Shown()}})
                       .ok());
-      near += number > 50 && *scorer.Evaluate(values).score >= best - 0.2;
+      near += number > 50 && Score(values) >= best_ - 0.2;
     }
     return near / 150.0;
   }
@@ -80,6 +76,9 @@ class PreferenceOnTable : public ::testing::Test {
     size_t index = 0;
     for (int choice : cell.choices) index = index * 5 + choice;
     return index;
+  }
+  double Score(const std::vector<MetricValue>& values) const {
+    return *ProblemOf(0.5).Evaluate(values).score;
   }
   static double Number(const std::string& text) {
     double value = 0;
@@ -91,6 +90,7 @@ class PreferenceOnTable : public ::testing::Test {
   const MetricKey latency_{"latency_ms", "raspberrypi5"};
   std::unique_ptr<SearchSpace> space_;
   std::vector<std::vector<MetricValue>> values_;
+  double best_ = -1e9;
 };
 
 TEST_F(PreferenceOnTable, MoreTrialsAreNearTheAspiration) {
@@ -98,8 +98,8 @@ TEST_F(PreferenceOnTable, MoreTrialsAreNearTheAspiration) {
   Read(dir);
   const auto mean = [&](std::optional<double> focus) {
     double share = 0;
-    for (uint64_t seed = 1; seed <= 5; ++seed) {
-      share += ShareNear(focus, seed) / 5;
+    for (uint64_t seed = 1; seed <= 3; ++seed) {
+      share += ShareNear(focus, seed) / 3;
     }
     std::printf("focus %s: %.3f of the trials are near\n",
                 focus ? absl::StrCat(*focus).c_str() : "none", share);
