@@ -80,6 +80,9 @@ class LocalContext final : public fleet::TaskContext {
   absl::StatusOr<std::string> UploadArtifact(absl::string_view) override {
     return absl::UnimplementedError("there is no controller");
   }
+  absl::StatusOr<std::string> DownloadArtifact(const std::string&) override {
+    return absl::UnimplementedError("there is no controller");
+  }
 };
 
 absl::StatusOr<std::vector<std::string>> DeviceClasses() {

@@ -38,10 +38,6 @@ std::string StateName(v1::Study::State state) {
   }
 }
 
-int64_t DoneCount(const v1::StudyProgress& progress) {
-  return progress.completed_count() + progress.infeasible_count();
-}
-
 }  // namespace
 
 void ProgressState::Apply(const v1::StudyUpdate& update) {
@@ -96,6 +92,11 @@ std::vector<std::string> RenderProgress(const ProgressState& state,
       absl::StrCat("waiting ", progress.waiting_count()),
       absl::StrCat("infeasible ", progress.infeasible_count()),
       absl::StrCat("elapsed ", FormatSeconds(elapsed))};
+  if (study.spec().has_fidelity()) {
+    facts.insert(facts.end() - 1,
+                 {absl::StrCat("paused ", progress.paused_count()),
+                  absl::StrCat("stopped ", progress.stopped_count())});
+  }
   if (progress.has_simulated_seconds()) {
     facts.push_back(absl::StrCat("simulated ",
                                  FormatSeconds(progress.simulated_seconds())));

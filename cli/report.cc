@@ -607,11 +607,14 @@ std::string RenderReport(const ReportInput& input) {
 
   html += "<div class=\"cards\">\n";
   Card(&html,
-       absl::StrCat(progress.completed_count() + progress.infeasible_count(),
-                    " / ", study.spec().budget().trials()),
+       absl::StrCat(DoneCount(progress), " / ", study.spec().budget().trials()),
        "trials ended");
   Card(&html, absl::StrCat(input.front.trials_size()), "on the front");
   Card(&html, absl::StrCat(progress.infeasible_count()), "infeasible");
+  if (study.spec().has_fidelity()) {
+    Card(&html, absl::StrCat(progress.stopped_count()),
+         "stopped before their whole training");
+  }
   if (progress.has_best_score()) {
     Card(&html, FormatNumber(progress.best_score()), "best score");
   }

@@ -193,9 +193,16 @@ std::string TrialStateName(v1::Trial::State state) {
       return "infeasible";
     case v1::Trial::CANCELLED:
       return "cancelled";
+    case v1::Trial::STOPPED:
+      return "stopped";
     default:
       return "unknown";
   }
+}
+
+int64_t DoneCount(const v1::StudyProgress& progress) {
+  return progress.completed_count() + progress.infeasible_count() +
+         progress.stopped_count() + progress.paused_count();
 }
 
 std::string StudyStateName(v1::Study::State state) {
@@ -234,6 +241,7 @@ std::string ProvenanceName(v1::Provenance provenance) {
 
 std::string TrialActivity(const v1::Trial& trial) {
   if (trial.state() == v1::Trial::INFEASIBLE) return trial.infeasible_reason();
+  if (trial.state() == v1::Trial::STOPPED) return trial.stop_reason();
   if (trial.state() != v1::Trial::ACTIVE) {
     // Where its values come from, if not from work of its own.
     std::vector<std::string> sources;
@@ -279,6 +287,9 @@ std::string TrialActivity(const v1::Trial& trial) {
     if (stage.state() == v1::TrialStage::QUEUED) {
       return absl::StrCat("queued for ", work(stage));
     }
+    if (stage.state() == v1::TrialStage::PAUSED) {
+      return absl::StrCat("paused after epoch ", trial.trained_epochs());
+    }
   }
   return "waiting";
 }
@@ -293,6 +304,10 @@ Table TrialTable(const v1::StudySpec& spec,
   for (const MetricColumn& metric : metrics) {
     columns.push_back(
         {metric.key(), metric.title(), true, false, !metric.named});
+  }
+  // Trained values of different trials are after different epochs.
+  if (spec.has_fidelity()) {
+    columns.push_back({"trained_epochs", "epochs", true});
   }
   columns.insert(columns.end(),
                  {{"architecture", "architecture"},
@@ -314,6 +329,9 @@ Table TrialTable(const v1::StudySpec& spec,
     if (scored) cells.push_back(ScoreCell(trial));
     for (const MetricColumn& metric : metrics) {
       cells.push_back(MetricCell(trial, metric));
+    }
+    if (spec.has_fidelity()) {
+      cells.push_back(Cell::Integer(trial.trained_epochs()));
     }
     cells.insert(cells.end(),
                  {trial.architecture().text(), TrialActivity(trial),
@@ -389,8 +407,7 @@ Table StudyTable(absl::Span<const v1::Study> studies) {
     }
     const absl::StatusOr<std::string> id = ParseStudyName(study.name());
     table.Add({id.ok() ? *id : study.name(), StudyStateName(study.state()),
-               Cell::Integer(progress.completed_count() +
-                             progress.infeasible_count()),
+               Cell::Integer(DoneCount(progress)),
                Cell::Integer(study.spec().budget().trials()),
                Cell::Integer(progress.running_count()),
                Cell::Integer(progress.infeasible_count()),

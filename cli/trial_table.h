@@ -48,6 +48,9 @@ const v1::Measurement* FindMeasurement(const v1::Trial& trial,
 // "completed"; "active", ...
 std::string TrialStateName(v1::Trial::State state);
 std::string StudyStateName(v1::Study::State state);
+// Trials that have ended, or have had the share of their training that they get
+// for now.
+int64_t DoneCount(const v1::StudyProgress& progress);
 std::string ProvenanceName(v1::Provenance provenance);
 
 // What happens to an active trial: "training 2/3 on workers/w1", "measuring on

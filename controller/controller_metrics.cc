@@ -87,8 +87,8 @@ ControllerMetrics::ControllerMetrics(
                    .Help("Studies, by state")
                    .Register(*registry)) {
   // Present from the start, so that rates have a zero to begin from.
-  for (const auto state :
-       {v1::Trial::COMPLETED, v1::Trial::INFEASIBLE, v1::Trial::CANCELLED}) {
+  for (const auto state : {v1::Trial::COMPLETED, v1::Trial::INFEASIBLE,
+                           v1::Trial::CANCELLED, v1::Trial::STOPPED}) {
     trials_.Add({{"state", Lower(v1::Trial::State_Name(state))}});
   }
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <map>
 #include <optional>
 #include <random>
@@ -132,7 +133,7 @@ struct Job {
   Stop stop = Stop::kNone;
   std::string stop_reason;
   v1::TaskProgress progress;
-  grpc::ClientContext* upload = nullptr;
+  grpc::ClientContext* transfer = nullptr;  // Of an artifact.
 };
 
 // A result that is not acknowledged.
@@ -171,7 +172,11 @@ class FleetClient::Impl {
   void RunSlot();
   v1::TaskResult RunTask(const std::shared_ptr<Job>& job);
   void FinishJob(const std::shared_ptr<Job>& job, v1::TaskResult result);
+  absl::Status Transfer(
+      Job& job, const char* what, absl::Duration timeout,
+      const std::function<absl::Status(grpc::ClientContext&)>& attempt);
   absl::StatusOr<std::string> Upload(Job& job, absl::string_view data);
+  absl::StatusOr<std::string> Download(Job& job, const std::string& digest);
 
   // The thread of Run().
   absl::Status Serve();
@@ -260,6 +265,7 @@ class FleetClient::Impl::Context final : public TaskContext {
   void ReportEpoch(const v1::EpochReport& epoch) override {
     MutexLock lock(&impl_.mutex_);
     *job_.progress.mutable_epoch() = epoch;
+    *job_.progress.add_epochs() = epoch;
     impl_.progress_is_new_ = true;
     impl_.changed_.SignalAll();
   }
@@ -269,6 +275,10 @@ class FleetClient::Impl::Context final : public TaskContext {
   }
   absl::StatusOr<std::string> UploadArtifact(absl::string_view data) override {
     return impl_.Upload(job_, data);
+  }
+  absl::StatusOr<std::string> DownloadArtifact(
+      const std::string& digest) override {
+    return impl_.Download(job_, digest);
   }
 
  private:
@@ -471,6 +481,7 @@ v1::Heartbeat FleetClient::Impl::BuildHeartbeat() {
   v1::Heartbeat heartbeat;
   for (const auto& [id, job] : jobs_) {
     if (job->stop == Stop::kNone) *heartbeat.add_tasks() = job->progress;
+    job->progress.clear_epochs();
   }
   for (const Pending& pending : pending_) {
     if (!pending.own) continue;
@@ -715,7 +726,7 @@ void FleetClient::Impl::StopJob(Job& job, Stop stop, std::string reason) {
     job.stop_reason = std::move(reason);
   }
   job.stopping.store(true, std::memory_order_release);
-  if (job.upload != nullptr) job.upload->TryCancel();
+  if (job.transfer != nullptr) job.transfer->TryCancel();
   changed_.SignalAll();
 }
 
@@ -835,6 +846,40 @@ void FleetClient::Impl::FinishJob(const std::shared_ptr<Job>& job,
   AddPending(std::move(pending));
 }
 
+// Tries until it succeeds, fails for good, or the job is stopped.
+absl::Status FleetClient::Impl::Transfer(
+    Job& job, const char* what, absl::Duration timeout,
+    const std::function<absl::Status(grpc::ClientContext&)>& attempt) {
+  Backoff backoff(options_.min_backoff, options_.max_backoff);
+  for (;;) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() +
+                         absl::ToChronoSeconds(timeout));
+    {
+      MutexLock lock(&mutex_);
+      if (job.stop != Stop::kNone) {
+        job.stop_seen = true;
+        return absl::CancelledError(absl::StrCat("cancelled during ", what));
+      }
+      job.transfer = &context;
+    }
+    const absl::Status status = attempt(context);
+    MutexLock lock(&mutex_);
+    job.transfer = nullptr;
+    if (status.ok() || IsPermanent(status) || absl::IsNotFound(status)) {
+      return status;
+    }
+    const absl::Duration pause = backoff.Next();
+    logger_->warn("event=transfer_retry lease={} code={} reason={} retry_ms={}",
+                  Quoted(job.id), absl::StatusCodeToString(status.code()),
+                  Quoted(status.message()), absl::ToInt64Milliseconds(pause));
+    const Steady::time_point end = After(pause);
+    while (job.stop == Stop::kNone && Steady::now() < end) {
+      changed_.WaitWithTimeout(&mutex_, Until(end));
+    }
+  }
+}
+
 absl::StatusOr<std::string> FleetClient::Impl::Upload(Job& job,
                                                       absl::string_view data) {
   if (data.size() > kMaxUploadBytes) {
@@ -843,49 +888,61 @@ absl::StatusOr<std::string> FleetClient::Impl::Upload(Job& job,
                      kMaxUploadBytes, " can be uploaded"));
   }
   const std::string digest = Sha256Hex(data);
-  Backoff backoff(options_.min_backoff, options_.max_backoff);
-  for (;;) {
-    grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() +
-                         std::chrono::seconds(60) +
-                         std::chrono::seconds(data.size() / kChunkBytes));
-    v1::Artifact stored;
-    {
-      MutexLock lock(&mutex_);
-      if (job.stop != Stop::kNone) {
-        job.stop_seen = true;
-        return absl::CancelledError("cancelled during an upload");
-      }
-      job.upload = &context;
-    }
-    const auto writer = stub_->UploadArtifact(&context, &stored);
-    v1::ArtifactChunk chunk;
-    bool open = true;
-    for (size_t at = 0; open && at < data.size(); at += kChunkBytes) {
-      const absl::string_view part = data.substr(at, kChunkBytes);
-      chunk.set_data(part.data(), part.size());
-      open = writer->Write(chunk);
-    }
-    if (open) writer->WritesDone();
-    absl::Status status = FromGrpc(writer->Finish());
-    MutexLock lock(&mutex_);
-    job.upload = nullptr;
-    if (status.ok()) {
-      if (stored.digest() == digest) return digest;
-      status = absl::DataLossError(absl::StrCat("the controller stored \"",
-                                                stored.digest(),
-                                                "\" instead of ", digest));
-    }
-    if (IsPermanent(status)) return status;
-    const absl::Duration pause = backoff.Next();
-    logger_->warn("event=upload_retry lease={} code={} reason={} retry_ms={}",
-                  Quoted(job.id), absl::StatusCodeToString(status.code()),
-                  Quoted(status.message()), absl::ToInt64Milliseconds(pause));
-    const Steady::time_point end = After(pause);
-    while (job.stop == Stop::kNone && Steady::now() < end) {
-      changed_.WaitWithTimeout(&mutex_, Until(end));
-    }
+  HWNAS_RETURN_IF_ERROR(Transfer(
+      job, "an upload",
+      absl::Seconds(60) + absl::Seconds(data.size() / kChunkBytes),
+      [&](grpc::ClientContext& context) {
+        v1::Artifact stored;
+        const auto writer = stub_->UploadArtifact(&context, &stored);
+        v1::ArtifactChunk chunk;
+        bool open = true;
+        for (size_t at = 0; open && at < data.size(); at += kChunkBytes) {
+          const absl::string_view part = data.substr(at, kChunkBytes);
+          chunk.set_data(part.data(), part.size());
+          open = writer->Write(chunk);
+        }
+        if (open) writer->WritesDone();
+        absl::Status status = FromGrpc(writer->Finish());
+        if (status.ok() && stored.digest() != digest) {
+          status = absl::DataLossError(absl::StrCat("the controller stored \"",
+                                                    stored.digest(),
+                                                    "\" instead of ", digest));
+        }
+        return status;
+      }));
+  return digest;
+}
+
+absl::StatusOr<std::string> FleetClient::Impl::Download(
+    Job& job, const std::string& digest) {
+  std::string data;
+  HWNAS_RETURN_IF_ERROR(Transfer(
+      job, "a download",
+      absl::Seconds(60) + absl::Seconds(kMaxArtifactBytes / kChunkBytes),
+      [&](grpc::ClientContext& context) {
+        data.clear();
+        v1::DownloadArtifactRequest request;
+        request.set_digest(digest);
+        const auto reader = stub_->DownloadArtifact(&context, request);
+        v1::ArtifactChunk chunk;
+        while (reader->Read(&chunk)) {
+          if (data.size() + chunk.data().size() >
+              static_cast<size_t>(kMaxArtifactBytes)) {
+            context.TryCancel();
+            reader->Finish();
+            return absl::InvalidArgumentError(
+                absl::StrCat("artifact ", digest, " has more than ",
+                             kMaxArtifactBytes, " bytes"));
+          }
+          data += chunk.data();
+        }
+        return FromGrpc(reader->Finish());
+      }));
+  if (Sha256Hex(data) != digest) {
+    return absl::DataLossError(absl::StrCat(
+        "the controller sent something else as artifact ", digest));
   }
+  return data;
 }
 
 FleetClient::Stats FleetClient::Impl::stats() const {

@@ -37,6 +37,10 @@ class TaskContext {
   // digest. CANCELLED if the task is cancelled meanwhile.
   virtual absl::StatusOr<std::string> UploadArtifact(
       absl::string_view data) = 0;
+  // Reads a file back, retrying while the controller is away. NOT_FOUND if it
+  // is not stored (any more). CANCELLED if the task is cancelled meanwhile.
+  virtual absl::StatusOr<std::string> DownloadArtifact(
+      const std::string& digest) = 0;
 };
 
 // Does the work. Must outlive the client.

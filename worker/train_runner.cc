@@ -30,6 +30,15 @@ bool IsCandidateFault(const absl::Status& status) {
   return absl::IsOutOfRange(status) || absl::IsInvalidArgument(status);
 }
 
+// Names what is trained and how, however far and from where.
+std::string Fingerprint(const v1::TrainTask& task) {
+  v1::TrainTask training;
+  *training.mutable_graph() = task.graph();
+  *training.mutable_train() = task.train();
+  training.set_seed(task.seed());
+  return training.SerializeAsString();
+}
+
 void AddMeasurement(const std::string& metric, double value,
                     const std::string& unit, v1::TaskResult* result) {
   v1::Measurement& measurement = *result->add_measurements();
@@ -165,22 +174,36 @@ absl::Status TrainRunner::Train(const v1::Task& task,
   hooks.on_images = [this](int64_t images) {
     metrics_->images.Increment(static_cast<double>(images));
   };
+  CheckpointOptions checkpoint;
+  checkpoint.fingerprint = Fingerprint(train);
+  checkpoint.pause_after = train.until_epoch();
+  if (!train.checkpoint_digest().empty()) {
+    context.ReportNote("reading the checkpoint");
+    absl::StatusOr<std::string> begin =
+        context.DownloadArtifact(train.checkpoint_digest());
+    if (begin.ok()) {
+      checkpoint.begin = *std::move(begin);
+    } else if (absl::IsCancelled(begin.status())) {
+      return begin.status();
+    } else {
+      logger_->warn("event=checkpoint_missing trial={} digest={} error=\"{}\"",
+                    task.trial(), train.checkpoint_digest(),
+                    begin.status().ToString());
+    }
+  }
   // The same task handed out again goes on where it was; the token and the
   // attempt differ then, so they are no part of the name.
-  CheckpointOptions checkpoint;
   if (!options_.checkpoint_dir.empty()) {
     HWNAS_RETURN_IF_ERROR(MakeDirectories(options_.checkpoint_dir));
     checkpoint.path =
         absl::StrCat(options_.checkpoint_dir, "/",
                      Sha256Hex(task.lease().task_id()).substr(0, 32), ".ckpt");
-    checkpoint.fingerprint = train.SerializeAsString();
   }
   context.ReportNote("training");
   HWNAS_ASSIGN_OR_RETURN(
       TrainOutcome outcome,
       worker::Train(graph, data, options, hooks, checkpoint));
   cores->Release();
-  if (!checkpoint.path.empty()) std::remove(checkpoint.path.c_str());
 
   if (train.keep_weights()) {
     context.ReportNote("uploading weights");
@@ -190,6 +213,13 @@ absl::Status TrainRunner::Train(const v1::Task& task,
         context.UploadArtifact(outcome.weights.SerializeAsString()));
     result->set_weights_digest(digest);
   }
+  if (train.keep_checkpoint() && !outcome.checkpoint.empty()) {
+    context.ReportNote("uploading the checkpoint");
+    HWNAS_ASSIGN_OR_RETURN(const std::string digest,
+                           context.UploadArtifact(outcome.checkpoint));
+    result->set_checkpoint_digest(digest);
+  }
+  if (!checkpoint.path.empty()) std::remove(checkpoint.path.c_str());
   AddMeasurement("accuracy", outcome.accuracy, "percent", result);
   AddMeasurement("validation_loss", outcome.loss, "nat", result);
   for (const v1::EpochReport& epoch : outcome.epochs) {

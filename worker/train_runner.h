@@ -1,8 +1,9 @@
 // Turns a TRAIN task into a result: what a worker does between assignment and
 // report.
 //
-//   graph, spec checked -> data set (cached) -> cores (shared lock) -> Train
-//   -> weights uploaded if asked -> measurements with provenance TRAINED
+//   graph, spec checked -> data set (cached) -> checkpoint of an earlier rung
+//   -> cores (shared lock) -> Train -> weights and checkpoint uploaded if asked
+//   -> measurements with provenance TRAINED
 #pragma once
 
 #include <list>

@@ -147,8 +147,8 @@ void AddTrialsCommand(CLI::App* app, Context* context) {
   CLI::App* command =
       AddStudyCommand(app, "trials", "List a study's trials", &options->study);
   command->add_option("--state", options->state, "Only trials of this state")
-      ->check(
-          CLI::IsMember({"active", "completed", "infeasible", "cancelled"}));
+      ->check(CLI::IsMember(
+          {"active", "completed", "infeasible", "cancelled", "stopped"}));
   AddServerOption(command, context);
   AddOutputOption(command, context);
   SetExamples(command,
@@ -164,7 +164,7 @@ void AddTrialsCommand(CLI::App* app, Context* context) {
     v1::Trial::State state = v1::Trial::STATE_UNSPECIFIED;
     for (v1::Trial::State candidate :
          {v1::Trial::ACTIVE, v1::Trial::COMPLETED, v1::Trial::INFEASIBLE,
-          v1::Trial::CANCELLED}) {
+          v1::Trial::CANCELLED, v1::Trial::STOPPED}) {
       if (TrialStateName(candidate) == options->state) state = candidate;
     }
     HWNAS_ASSIGN_OR_RETURN(const std::vector<v1::Trial> trials,

@@ -4,9 +4,10 @@
 // A simulated worker is busy from the TaskLeased of its trial until that
 // event's simulated_end_seconds. While workers are free, trials are proposed
 // and started; then time jumps to the earliest end, and that trial's result is
-// recorded. Of equal ends the lower trial number comes first. Nothing depends
-// on real time or on the order in which anybody calls, so the search goes on
-// the same after a restart at any moment.
+// recorded. Of equal ends the lower trial number comes first. With rungs a
+// trial pays for one at a time: what its training takes beyond the rung before.
+// Nothing depends on real time or on the order in which anybody calls, so the
+// search goes on the same after a restart at any moment.
 #include <algorithm>
 #include <set>
 
@@ -24,9 +25,34 @@ namespace {
 
 constexpr absl::string_view kSimulatedWorker = "simulated/";
 
-// The stage that a trial's cost is paid at: its last.
+// Index of the stage that an active trial's cost is paid at now: a rung, or the
+// last.
+int CostlyStageIndex(const TrialRecord& trial) {
+  const int last = static_cast<int>(trial.stages.size()) - 1;
+  const int current = trial.CurrentStage();
+  return current < last && trial.stages[current].key.rung_epochs > 0 ? current
+                                                                     : last;
+}
 const StageRecord& CostlyStage(const TrialRecord& trial) {
-  return trial.stages.back();
+  return trial.stages[CostlyStageIndex(trial)];
+}
+
+// As the tables name a training: 0 is the full one.
+int TableEpochs(const v1::StudySpec& spec, const StageKey& key) {
+  return key.rung_epochs == FullEpochs(spec) ? 0 : key.rung_epochs;
+}
+
+// Simulated seconds of a stage after `before` (nullptr: from the beginning).
+absl::StatusOr<double> CostSeconds(const v1::StudySpec& spec,
+                                   const ReplayTable& table, int row,
+                                   const StageKey* before,
+                                   const StageKey& stage) {
+  HWNAS_ASSIGN_OR_RETURN(const double to_here_s,
+                         table.CostSeconds(row, TableEpochs(spec, stage)));
+  if (before == nullptr || before->rung_epochs == 0) return to_here_s;
+  HWNAS_ASSIGN_OR_RETURN(const double to_there_s,
+                         table.CostSeconds(row, TableEpochs(spec, *before)));
+  return std::max(0.0, to_here_s - to_there_s);
 }
 
 // The lowest free simulated worker, from 1; 0 if all are busy.
@@ -48,12 +74,14 @@ int FreeWorker(const StudyState& state) {
   return 0;
 }
 
-v1::JournalEvent LeaseEvent(const StudyState& state, int64_t trial, int attempt,
-                            int worker, double cost_s) {
+v1::JournalEvent LeaseEvent(const StudyState& state, int64_t trial,
+                            const StageKey& stage, int attempt, int worker,
+                            double cost_s) {
   v1::JournalEvent event;
   auto* leased = event.mutable_task_leased();
   leased->set_trial(trial);
   leased->set_stage(v1::REPLAY);
+  leased->set_rung_epochs(stage.rung_epochs);
   leased->set_attempt(attempt);
   leased->set_token(state.last_token() + 1);
   leased->set_executor(absl::StrCat(kSimulatedWorker, worker));
@@ -148,8 +176,8 @@ absl::Status StudyEngine::SettleReplay(Run& run, int* allowance) {
          run.state.state() == v1::Study::RUNNING) {
     --*allowance;
     HWNAS_ASSIGN_OR_RETURN(bool moved, StartReplay(run));
-    if (!moved && MayPropose(run)) {
-      HWNAS_ASSIGN_OR_RETURN(moved, Propose(run));
+    if (!moved && HasRoom(run)) {
+      HWNAS_ASSIGN_OR_RETURN(moved, Begin(run));
     }
     if (!moved && run.broken.ok()) {
       HWNAS_ASSIGN_OR_RETURN(moved, FinishReplay(run));
@@ -181,7 +209,7 @@ void StudyEngine::AppendReplay(const Run& run, int64_t number,
   trial.number = number;
   const std::vector<StageKey> stages = StagesOf(state.spec());
   for (const StageKey& stage : stages) {
-    if (stage == stages.back()) break;
+    if (stage == stages.back() || stage.rung_epochs > 0) break;
     const absl::StatusOr<std::vector<ReplayValue>> values = table.Values(
         row,
         stage.kind == v1::SCREEN ? ReplayStage::kScreen : ReplayStage::kMeasure,
@@ -223,16 +251,28 @@ void StudyEngine::AppendReplay(const Run& run, int64_t number,
                               measurements.end());
   }
   // Known before anything is paid.
-  const absl::StatusOr<std::vector<ReplayValue>> last =
-      table.Values(row, ReplayStage::kTrain, "");
-  const absl::StatusOr<double> cost_s = table.CostSeconds(row);
-  if (!last.ok() || !cost_s.ok()) {
-    end(last.ok() ? cost_s.status() : last.status());
-    return;
+  const int begins_at = events->front().trial_proposed().rung_epochs();
+  const StageKey* first = nullptr;
+  double first_cost_s = 0;
+  for (const StageKey& stage : stages) {
+    const bool costly = stage == stages.back() || stage.rung_epochs > 0;
+    if (!costly || stage.rung_epochs < begins_at) continue;
+    const absl::StatusOr<std::vector<ReplayValue>> values = table.Values(
+        row, ReplayStage::kTrain, "", TableEpochs(state.spec(), stage));
+    const absl::StatusOr<double> cost_s =
+        CostSeconds(state.spec(), table, row, nullptr, stage);
+    if (!values.ok() || !cost_s.ok()) {
+      end(values.ok() ? cost_s.status() : values.status());
+      return;
+    }
+    if (first == nullptr) {
+      first = &stage;
+      first_cost_s = *cost_s;
+    }
   }
   if (const int worker = FreeWorker(state); worker > 0) {
     events->push_back(
-        LeaseEvent(state, number, /*attempt=*/1, worker, *cost_s));
+        LeaseEvent(state, number, *first, /*attempt=*/1, worker, first_cost_s));
   }
 }
 
@@ -246,14 +286,18 @@ absl::StatusOr<bool> StudyEngine::StartReplay(Run& run) {
     if (stage.state != v1::TrialStage::QUEUED) continue;
     HWNAS_ASSIGN_OR_RETURN(const Architecture architecture,
                            FromProto(*run.space, trial.architecture));
+    const int index = CostlyStageIndex(trial);
     HWNAS_ASSIGN_OR_RETURN(
         const double cost_s,
-        run.replay->CostSeconds(run.replay->Find(architecture)));
-    HWNAS_RETURN_IF_ERROR(Commit(
-        run,
-        {LeaseEvent(state, number, static_cast<int>(stage.attempts.size()) + 1,
-                    worker, cost_s)},
-        number, ""));
+        CostSeconds(state.spec(), *run.replay, run.replay->Find(architecture),
+                    index > 0 ? &trial.stages[index - 1].key : nullptr,
+                    stage.key));
+    HWNAS_RETURN_IF_ERROR(
+        Commit(run,
+               {LeaseEvent(state, number, stage.key,
+                           static_cast<int>(stage.attempts.size()) + 1, worker,
+                           cost_s)},
+               number, ""));
     return true;
   }
   return false;
@@ -273,21 +317,22 @@ absl::StatusOr<bool> StudyEngine::FinishReplay(Run& run) {
   if (next == nullptr) return false;
   HWNAS_ASSIGN_OR_RETURN(const Architecture architecture,
                          FromProto(*run.space, next->architecture));
-  HWNAS_ASSIGN_OR_RETURN(const std::vector<ReplayValue> values,
-                         run.replay->Values(run.replay->Find(architecture),
-                                            ReplayStage::kTrain, ""));
   const StageRecord& stage = CostlyStage(*next);
+  HWNAS_ASSIGN_OR_RETURN(
+      const std::vector<ReplayValue> values,
+      run.replay->Values(run.replay->Find(architecture), ReplayStage::kTrain,
+                         "", TableEpochs(state.spec(), stage.key)));
   v1::StageFinished finished;
   finished.set_trial(next->number);
   finished.set_stage(v1::REPLAY);
+  finished.set_rung_epochs(stage.key.rung_epochs);
   finished.set_attempt(stage.live_attempt);
   finished.set_executor(stage.attempts[stage.live_attempt - 1].executor);
   const std::vector<v1::Measurement> measurements = MeasurementsOf(values);
   finished.mutable_measurements()->Assign(measurements.begin(),
                                           measurements.end());
-  HWNAS_RETURN_IF_ERROR(FinishStage(run, *next,
-                                    static_cast<int>(next->stages.size()) - 1,
-                                    std::move(finished)));
+  HWNAS_RETURN_IF_ERROR(
+      FinishStage(run, *next, CostlyStageIndex(*next), std::move(finished)));
   return true;
 }
 

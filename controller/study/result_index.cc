@@ -9,9 +9,14 @@ namespace hwnas::controller {
 
 std::string ReuseScope(const StageKey& stage, const v1::StudySpec& spec) {
   switch (stage.kind) {
-    case v1::TRAIN:
+    case v1::TRAIN: {
+      // The last rung is a whole training like any other.
+      const int rung =
+          stage.rung_epochs < FullEpochs(spec) ? stage.rung_epochs : 0;
       return Sha256Hex(
-          absl::StrCat("train ", spec.train().SerializeAsString()));
+          absl::StrCat("train ", rung > 0 ? absl::StrCat("to ", rung, " ") : "",
+                       spec.train().SerializeAsString()));
+    }
     case v1::MEASURE:
       return Sha256Hex(absl::StrCat("measure ", stage.device_class, " ",
                                     spec.measure().SerializeAsString()));

@@ -65,6 +65,9 @@ std::string StageText(const StageKey& key) {
   if (!key.device_class.empty()) {
     absl::StrAppend(&text, " on ", key.device_class);
   }
+  if (key.rung_epochs > 0) {
+    absl::StrAppend(&text, " to epoch ", key.rung_epochs);
+  }
   return text;
 }
 
@@ -81,6 +84,7 @@ void SetStage(int64_t trial, const StageRecord& stage, int attempt,
   message->set_trial(trial);
   message->set_stage(stage.key.kind);
   message->set_device_class(stage.key.device_class);
+  message->set_rung_epochs(stage.key.rung_epochs);
   message->set_attempt(attempt);
 }
 
@@ -199,7 +203,10 @@ absl::Status StudyEngine::Equip(Run& run) {
                          FromProto(state.spec().space()));
   HWNAS_ASSIGN_OR_RETURN(run.space, CreateSpace(config));
   for (const StageKey& key : StagesOf(state.spec())) {
-    run.reuse_scopes.push_back(ReuseScope(key, state.spec()));
+    run.reuse_scopes.emplace_back(key, ReuseScope(key, state.spec()));
+  }
+  if (state.spec().has_fidelity()) {
+    HWNAS_ASSIGN_OR_RETURN(run.fidelity, FidelityFromProto(state.spec()));
   }
   if (state.spec().has_replay()) {
     HWNAS_RETURN_IF_ERROR(EquipReplay(run));
@@ -231,8 +238,10 @@ absl::Status StudyEngine::Equip(Run& run) {
       continue;
     }
     run.weights[trial.number] = trial.weights_digest;
-    ++weights_uses_[trial.weights_digest];
-    unclaimed_.erase(trial.weights_digest);
+    UseArtifact(trial.weights_digest);
+  }
+  for (const int64_t number : state.active()) {
+    KeepCheckpoint(run, *state.FindTrial(number));
   }
   DropWeights(run);
   return absl::OkStatus();
@@ -254,12 +263,15 @@ absl::Duration StudyEngine::LeasePeriod(const Run& run,
 // store reported an error: the journal is the truth.
 void StudyEngine::Reload(Run& run) {
   const std::string id = run.state.study_id();
-  for (const auto& [trial, digest] : run.weights) {
-    if (--weights_uses_[digest] == 0) {
-      weights_uses_.erase(digest);
-      unclaimed_[digest] = deps_.clock->Now();
+  for (const auto* kept : {&run.weights, &run.checkpoints}) {
+    for (const auto& [trial, digest] : *kept) {
+      if (--weights_uses_[digest] == 0) {
+        weights_uses_.erase(digest);
+        unclaimed_[digest] = deps_.clock->Now();
+      }
     }
   }
+  run.checkpoints.clear();
   run.weights.clear();
   absl::StatusOr<std::unique_ptr<Run>> fresh = Load(id);
   if (!fresh.ok()) {
@@ -338,11 +350,11 @@ absl::Status StudyEngine::Commit(Run& run, std::vector<v1::JournalEvent> events,
 }
 
 void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
-  const auto stage_index = [&](int64_t trial, v1::StageKind kind,
-                               const std::string& device_class) {
-    const TrialRecord& record = *run.state.FindTrial(trial);
+  const auto stage_index = [&](const auto& e) {
+    const TrialRecord& record = *run.state.FindTrial(e.trial());
     for (size_t i = 0; i < record.stages.size(); ++i) {
-      if (record.stages[i].key == StageKey{kind, device_class}) {
+      if (record.stages[i].key ==
+          StageKey{e.stage(), e.device_class(), e.rung_epochs()}) {
         return static_cast<int>(i);
       }
     }
@@ -351,15 +363,14 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
   switch (event.event_case()) {
     case v1::JournalEvent::kTaskLeased: {
       const auto& e = event.task_leased();
-      run.live[{e.trial(),
-                stage_index(e.trial(), e.stage(), e.device_class())}] = {
+      run.live[{e.trial(), stage_index(e)}] = {
           .deadline = e.has_deadline() ? FromProto(e.deadline())
                                        : absl::InfiniteFuture()};
       break;
     }
     case v1::JournalEvent::kStageFinished: {
       const auto& e = event.stage_finished();
-      const int index = stage_index(e.trial(), e.stage(), e.device_class());
+      const int index = stage_index(e);
       run.live.erase({e.trial(), index});
       const TrialRecord& trial = *run.state.FindTrial(e.trial());
       LearnResult(run, trial, index);
@@ -371,15 +382,14 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
       }
       if (!e.weights_digest().empty()) {
         run.weights[e.trial()] = e.weights_digest();
-        ++weights_uses_[e.weights_digest()];
-        unclaimed_.erase(e.weights_digest());
+        UseArtifact(e.weights_digest());
       }
+      KeepCheckpoint(run, trial);
       break;
     }
     case v1::JournalEvent::kAttemptFailed: {
       const auto& e = event.attempt_failed();
-      run.live.erase(
-          {e.trial(), stage_index(e.trial(), e.stage(), e.device_class())});
+      run.live.erase({e.trial(), stage_index(e)});
       if (e.outcome() == v1::AttemptFailed::EXPIRED) {
         deps_.metrics->LeaseExpired();
       } else if (e.outcome() == v1::AttemptFailed::FAILED) {
@@ -404,21 +414,24 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
 
 absl::Status StudyEngine::ShowObservations(Run& run) {
   std::vector<Observation> fresh;
-  const std::vector<int64_t>& observed = run.state.observed();
+  const std::vector<ObservationRecord>& observed = run.state.observed();
   for (; run.observed < observed.size(); ++run.observed) {
-    const TrialRecord& trial = *run.state.FindTrial(observed[run.observed]);
+    const ObservationRecord& record = observed[run.observed];
+    const TrialRecord& trial = *run.state.FindTrial(record.trial);
     HWNAS_ASSIGN_OR_RETURN(Architecture architecture,
                            FromProto(*run.space, trial.architecture));
     fresh.push_back({.proposal = {.number = trial.number,
                                   .architecture = std::move(architecture),
                                   .digest = trial.architecture.digest(),
                                   .origin = trial.origin},
-                     .evaluation = trial.evaluation.Shown()});
+                     .evaluation = record.evaluation.Shown(),
+                     .fidelity = record.fidelity});
   }
   return fresh.empty() ? absl::OkStatus() : run.strategy->Observe(fresh);
 }
 
-// Keeps the weights of active trials and of the front only.
+// Keeps the weights of active trials and of the front only, and where active
+// trials go on from.
 void StudyEngine::DropWeights(Run& run) {
   for (auto it = run.weights.begin(); it != run.weights.end();) {
     const TrialRecord& trial = *run.state.FindTrial(it->first);
@@ -426,12 +439,47 @@ void StudyEngine::DropWeights(Run& run) {
       ++it;
       continue;
     }
-    const std::string digest = it->second;
+    DropArtifact(it->second);
     it = run.weights.erase(it);
-    if (--weights_uses_[digest] > 0) continue;
-    weights_uses_.erase(digest);
-    DeleteArtifact(digest);
   }
+  for (auto it = run.checkpoints.begin(); it != run.checkpoints.end();) {
+    if (run.state.FindTrial(it->first)->state == v1::Trial::ACTIVE) {
+      ++it;
+      continue;
+    }
+    DropArtifact(it->second);
+    it = run.checkpoints.erase(it);
+  }
+}
+
+void StudyEngine::UseArtifact(const std::string& digest) {
+  ++weights_uses_[digest];
+  unclaimed_.erase(digest);
+}
+
+void StudyEngine::DropArtifact(const std::string& digest) {
+  if (--weights_uses_[digest] > 0) return;
+  weights_uses_.erase(digest);
+  DeleteArtifact(digest);
+}
+
+void StudyEngine::KeepCheckpoint(Run& run, const TrialRecord& trial) {
+  std::string latest;
+  for (const StageRecord& stage : trial.stages) {
+    if (stage.state == v1::TrialStage::FINISHED && stage.key.rung_epochs > 0) {
+      latest = stage.checkpoint_digest;
+    }
+  }
+  if (!artifacts_.count(latest)) return;
+  const auto it = run.checkpoints.find(trial.number);
+  if (it != run.checkpoints.end()) {
+    if (it->second == latest) return;
+    const std::string earlier = it->second;
+    run.checkpoints.erase(it);
+    DropArtifact(earlier);
+  }
+  UseArtifact(latest);
+  run.checkpoints[trial.number] = latest;
 }
 
 void StudyEngine::DropUnclaimed() {
@@ -495,18 +543,19 @@ bool StudyEngine::Pump() {
   return true;
 }
 
-bool StudyEngine::BudgetUsed(const Run& run) const {
+bool StudyEngine::TimeUsed(const Run& run) const {
   const v1::Budget& budget = run.state.spec().budget();
-  if (static_cast<int64_t>(run.state.trials().size()) >= budget.trials()) {
-    return true;
-  }
   const absl::Duration elapsed = run.replay != nullptr
                                      ? absl::Seconds(run.state.simulated_s())
                                      : WorkTime(run);
-  if (budget.has_wall_clock() && elapsed >= FromProto(budget.wall_clock())) {
-    return true;
-  }
-  return run.exhausted_at == static_cast<int64_t>(run.observed);
+  return budget.has_wall_clock() && elapsed >= FromProto(budget.wall_clock());
+}
+
+bool StudyEngine::BudgetUsed(const Run& run) const {
+  return static_cast<int64_t>(run.state.trials().size()) >=
+             run.state.spec().budget().trials() ||
+         TimeUsed(run) ||
+         run.exhausted_at == static_cast<int64_t>(run.observed);
 }
 
 absl::Duration StudyEngine::WorkTime(const Run& run) const {
@@ -522,10 +571,72 @@ int64_t StudyEngine::MaxParallel(const Run& run) const {
   return std::max<int64_t>(kLeast, 2 * fleet_.slots());
 }
 
-bool StudyEngine::MayPropose(const Run& run) const {
+bool StudyEngine::HasRoom(const Run& run) const {
   return run.broken.ok() && run.state.state() == v1::Study::RUNNING &&
-         !BudgetUsed(run) &&
-         static_cast<int64_t>(run.state.active().size()) < MaxParallel(run);
+         static_cast<int64_t>(run.state.active().size()) -
+                 run.state.paused_count() <
+             MaxParallel(run);
+}
+
+bool StudyEngine::MayPropose(const Run& run) const {
+  return HasRoom(run) && !BudgetUsed(run);
+}
+
+std::optional<int64_t> StudyEngine::PromotionOf(const Run& run) const {
+  if (run.state.paused_count() == 0 || TimeUsed(run)) return std::nullopt;
+  return NextPromotion(*run.fidelity, *run.state.rungs(),
+                       /*proposing=*/!BudgetUsed(run));
+}
+
+absl::StatusOr<bool> StudyEngine::Promote(Run& run) {
+  const std::optional<int64_t> promoted = PromotionOf(run);
+  if (!promoted) return false;
+  const TrialRecord& trial = *run.state.FindTrial(*promoted);
+  const int epochs = trial.stages[trial.CurrentStage()].key.rung_epochs;
+  v1::JournalEvent event;
+  event.mutable_trial_promoted()->set_trial(*promoted);
+  event.mutable_trial_promoted()->set_rung_epochs(epochs);
+  HWNAS_RETURN_IF_ERROR(
+      Commit(run, {event}, *promoted,
+             absl::StrCat("trial ", *promoted, " promoted to epoch ", epochs)));
+  return true;
+}
+
+absl::StatusOr<bool> StudyEngine::Begin(Run& run) {
+  HWNAS_ASSIGN_OR_RETURN(const bool promoted, Promote(run));
+  if (promoted) return true;
+  if (BudgetUsed(run)) return false;
+  HWNAS_ASSIGN_OR_RETURN(const bool proposed, Propose(run));
+  if (proposed || !BudgetUsed(run)) return proposed;
+  // The space has nothing new: some may go on that did not before.
+  return Promote(run);
+}
+
+absl::Status StudyEngine::Complete(Run& run) {
+  const StudyState& state = run.state;
+  const int64_t trials = static_cast<int64_t>(state.trials().size());
+  std::string reason = "the trials of the budget are done";
+  if (trials < state.spec().budget().trials()) {
+    reason = run.exhausted_at == static_cast<int64_t>(run.observed)
+                 ? "no new architecture was found in the space"
+                 : "the time of the budget is over";
+  }
+  std::vector<v1::JournalEvent> events;
+  const std::vector<int64_t> stopped = state.active();
+  for (const int64_t number : stopped) {
+    auto* ended = events.emplace_back().mutable_trial_ended();
+    ended->set_trial(number);
+    ended->set_state(v1::Trial::STOPPED);
+    ended->set_reason(absl::StrCat("not promoted beyond epoch ",
+                                   state.FindTrial(number)->trained_epochs));
+  }
+  auto* change = events.emplace_back().mutable_study_state_changed();
+  change->set_state(v1::Study::COMPLETED);
+  change->set_reason(reason);
+  HWNAS_RETURN_IF_ERROR(Commit(run, std::move(events), 0,
+                               absl::StrCat("study completed: ", reason)));
+  for (const int64_t number : stopped) Notify(run, number, "");
+  return absl::OkStatus();
 }
 
 absl::Status StudyEngine::Settle(Run& run, int* allowance) {
@@ -535,24 +646,16 @@ absl::Status StudyEngine::Settle(Run& run, int* allowance) {
   // The trials of an external study are proposed when somebody asks.
   const bool by_fleet =
       run.replay == nullptr && !run.state.spec().has_external();
-  while (by_fleet && *allowance > 0 && MayPropose(run)) {
+  while (by_fleet && *allowance > 0 && HasRoom(run)) {
     --*allowance;
-    HWNAS_ASSIGN_OR_RETURN(const bool proposed, Propose(run));
-    if (!proposed) break;
+    HWNAS_ASSIGN_OR_RETURN(const bool begun, Begin(run));
+    if (!begun) break;
   }
-  if (run.broken.ok() && run.state.state() == v1::Study::RUNNING &&
-      run.state.active().empty() && BudgetUsed(run)) {
-    const int64_t trials = static_cast<int64_t>(run.state.trials().size());
-    std::string reason = "the trials of the budget are done";
-    if (trials < run.state.spec().budget().trials()) {
-      reason = run.exhausted_at == static_cast<int64_t>(run.observed)
-                   ? "no new architecture was found in the space"
-                   : "the time of the budget is over";
-    }
-    v1::JournalEvent event;
-    event.mutable_study_state_changed()->set_state(v1::Study::COMPLETED);
-    event.mutable_study_state_changed()->set_reason(reason);
-    return Commit(run, {event}, 0, absl::StrCat("study completed: ", reason));
+  const bool idle = static_cast<int64_t>(run.state.active().size()) ==
+                    run.state.paused_count();
+  if (run.broken.ok() && run.state.state() == v1::Study::RUNNING && idle &&
+      BudgetUsed(run) && !PromotionOf(run)) {
+    return Complete(run);
   }
   return absl::OkStatus();
 }
@@ -563,6 +666,8 @@ absl::StatusOr<bool> StudyEngine::Propose(Run& run) {
   std::vector<Proposal> pending;
   for (const int64_t number : state.active()) {
     const TrialRecord& trial = *state.FindTrial(number);
+    // With rungs: what has a result has been observed.
+    if (state.rungs() != nullptr && trial.trained_epochs > 0) continue;
     HWNAS_ASSIGN_OR_RETURN(Architecture architecture,
                            FromProto(*run.space, trial.architecture));
     pending.push_back({.number = number,
@@ -592,6 +697,10 @@ absl::StatusOr<bool> StudyEngine::Propose(Run& run) {
   *proposed->mutable_architecture() =
       ToProto(*run.space, proposal.architecture);
   proposed->set_origin(proposal.origin);
+  if (const RungTable* rungs = state.rungs()) {
+    proposed->set_rung_epochs(
+        rungs->epochs()[NextFirstRung(*run.fidelity, *rungs)]);
+  }
   std::string message =
       absl::StrFormat("trial %d proposed (%s)", number, proposal.origin);
 
@@ -653,12 +762,12 @@ std::optional<v1::StageFinished> StudyEngine::KnownResult(
     const Run& run, const TrialRecord& trial, int stage) const {
   if (stage == static_cast<int>(trial.stages.size())) return std::nullopt;
   const StageRecord& record = trial.stages[stage];
-  if (record.state != v1::TrialStage::QUEUED ||
-      run.reuse_scopes[stage].empty()) {
+  const std::string& scope = run.ScopeOf(record.key);
+  if (record.state != v1::TrialStage::QUEUED || scope.empty()) {
     return std::nullopt;
   }
   const ResultIndex::Place* place =
-      known_results_.Find(run.reuse_scopes[stage], trial.architecture.digest());
+      known_results_.Find(scope, trial.architecture.digest());
   if (place == nullptr) return std::nullopt;
   const auto it = studies_.find(place->study_id);
   if (it == studies_.end() || !it->second->broken.ok()) return std::nullopt;
@@ -674,8 +783,14 @@ std::optional<v1::StageFinished> StudyEngine::KnownResult(
            .empty()) {
     return std::nullopt;
   }
-  if (record.key.kind == v1::TRAIN && artifacts_.count(source.weights_digest)) {
-    finished.set_weights_digest(source.weights_digest);
+  if (record.key.kind == v1::TRAIN) {
+    const bool last = stage + 1 == static_cast<int>(trial.stages.size());
+    if (last && artifacts_.count(source.weights_digest)) {
+      finished.set_weights_digest(source.weights_digest);
+    }
+    if (!last && artifacts_.count(from.checkpoint_digest)) {
+      finished.set_checkpoint_digest(from.checkpoint_digest);
+    }
   }
   finished.set_executor(from.attempts[from.finished_attempt - 1].executor);
   finished.set_reused(true);
@@ -687,7 +802,7 @@ void StudyEngine::LearnResult(const Run& run, const TrialRecord& trial,
                               int stage) {
   const StageRecord& record = trial.stages[stage];
   if (record.state != v1::TrialStage::FINISHED ||
-      record.finished_attempt == 0 || run.reuse_scopes[stage].empty()) {
+      record.finished_attempt == 0 || run.ScopeOf(record.key).empty()) {
     return;
   }
   // A value with a remark that limits trust is better had again.
@@ -697,7 +812,7 @@ void StudyEngine::LearnResult(const Run& run, const TrialRecord& trial,
           [](const v1::Measurement& m) { return m.flags_size() > 0; })) {
     return;
   }
-  known_results_.Add(run.reuse_scopes[stage], trial.architecture.digest(),
+  known_results_.Add(run.ScopeOf(record.key), trial.architecture.digest(),
                      {.study_id = run.state.study_id(),
                       .trial = trial.number,
                       .stage = stage,
@@ -906,7 +1021,15 @@ absl::StatusOr<v1::Task> StudyEngine::BuildTask(const Run& run,
     train->set_seed(
         TrainSeed(trial.architecture.digest(), state.spec().seed()));
     train->set_architecture_digest(trial.architecture.digest());
-    train->set_keep_weights(true);
+    const bool rung = key.rung_epochs > 0;
+    const bool last = stage + 1 == static_cast<int>(trial.stages.size());
+    train->set_keep_weights(last);
+    train->set_keep_checkpoint(!last);
+    if (rung && !last) train->set_until_epoch(key.rung_epochs);
+    if (const auto it = run.checkpoints.find(trial.number);
+        it != run.checkpoints.end()) {
+      train->set_checkpoint_digest(it->second);
+    }
   } else {
     v1::MeasureTask* measure = task.mutable_measure();
     *measure->mutable_graph() = ToProto(graph);
@@ -1090,6 +1213,9 @@ absl::Status StudyEngine::HandleResult(const std::string& executor,
         deps_.logger->warn("event=weights_unknown trial={} digest=\"{}\"",
                            trial_name, Truncated(result.weights_digest(), 64));
       }
+      if (artifacts_.count(result.checkpoint_digest())) {
+        finished.set_checkpoint_digest(result.checkpoint_digest());
+      }
       const std::string task_id = lease.task_id();
       HWNAS_RETURN_IF_ERROR(
           FinishStage(*ref.run, trial, ref.stage, std::move(finished)));
@@ -1143,6 +1269,9 @@ absl::Status StudyEngine::FinishStage(Run& run, const TrialRecord& trial,
                                            finished.measurements().end());
   std::string message =
       absl::StrCat("trial ", trial.number, " ", Verb(record.key.kind));
+  if (record.key.rung_epochs > 0) {
+    absl::StrAppend(&message, " to epoch ", record.key.rung_epochs);
+  }
   if (!record.key.device_class.empty()) {
     absl::StrAppend(&message, " on ", record.key.device_class);
   }
@@ -1167,7 +1296,10 @@ absl::Status StudyEngine::FinishStage(Run& run, const TrialRecord& trial,
   std::vector<v1::JournalEvent> events(1);
   *events[0].mutable_stage_finished() = std::move(finished);
   const bool last = stage + 1 == static_cast<int>(trial.stages.size());
-  absl::StrAppend(&message, EndIfDecided(run, trial, added, last, &events));
+  // Values at a rung decide nothing by themselves: more training betters them.
+  if (last || record.key.rung_epochs == 0) {
+    absl::StrAppend(&message, EndIfDecided(run, trial, added, last, &events));
+  }
   return Commit(run, std::move(events), trial.number, message);
 }
 
@@ -1276,6 +1408,47 @@ absl::Status StudyEngine::IgnoreResult(Run& run, const TrialRecord& trial,
   SetStage(trial.number, record, attempt, ignored);
   ignored->set_executor(record.attempts[attempt - 1].executor);
   return Commit(run, std::move(events), trial.number, "");
+}
+
+absl::StatusOr<bool> StudyEngine::JudgeEpochs(
+    Run& run, const TrialRecord& trial, int stage,
+    const v1::TaskProgress& progress) {
+  if (!run.fidelity || run.state.rungs() != nullptr ||
+      trial.stages[stage].key.kind != v1::TRAIN) {
+    return false;
+  }
+  std::vector<v1::EpochReport>& epochs = run.live[{trial.number, stage}].epochs;
+  // One at a time, so that equal curves end equally however they are sent.
+  for (const v1::EpochReport& epoch : progress.epochs()) {
+    if (static_cast<int>(epochs.size()) >= run.state.curves().max_epochs ||
+        epoch.epoch() <= (epochs.empty() ? 0 : epochs.back().epoch()) ||
+        !std::isfinite(epoch.validation_accuracy()) ||
+        !std::isfinite(epoch.validation_loss())) {
+      continue;
+    }
+    epochs.push_back(epoch);
+    const std::optional<std::string> reason = ReasonToStop(
+        *run.fidelity, run.state.curves(), run.state.CurveOf(trial, epochs));
+    if (!reason) continue;
+    const StageRecord before = trial.stages[stage];
+    std::vector<v1::JournalEvent> events(2);
+    auto* failed = events[0].mutable_attempt_failed();
+    SetStage(trial.number, before, before.live_attempt, failed);
+    failed->set_outcome(v1::AttemptFailed::STOPPED);
+    failed->set_executor(before.attempts[before.live_attempt - 1].executor);
+    failed->mutable_epochs()->Assign(epochs.begin(), epochs.end());
+    auto* ended = events[1].mutable_trial_ended();
+    ended->set_trial(trial.number);
+    ended->set_state(v1::Trial::STOPPED);
+    ended->set_reason(*reason);
+    HWNAS_RETURN_IF_ERROR(
+        Commit(run, std::move(events), trial.number,
+               absl::StrCat("trial ", trial.number, " stopped: ", *reason)));
+    SendCancel(before, TaskId(run.state.study_id(), trial.number, before.key),
+               "not worth going on with");
+    return true;
+  }
+  return false;
 }
 
 void StudyEngine::SendCancel(const StageRecord& stage,
@@ -1750,6 +1923,7 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
   if (executor == nullptr) return absl::OkStatus();
   const absl::Time now = deps_.clock->Now();
   executor->last_seen = now;
+  bool any_stopped = false;
   constexpr int kMaxTasks = 4096;
   if (heartbeat.tasks_size() > kMaxTasks) {
     return absl::InvalidArgumentError(
@@ -1778,6 +1952,13 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
       live.confirmed = true;
       live.deadline = now + options_.lease_duration;
       live.note = note;
+      const absl::StatusOr<bool> stopped =
+          JudgeEpochs(*ref.run, *ref.trial, ref.stage, progress);
+      // If the store refuses, the next epoch asks again.
+      if (stopped.value_or(false)) {
+        any_stopped = true;
+        continue;
+      }
       const v1::EpochReport& epoch = progress.epoch();
       if (progress.has_epoch() && epoch.epoch() != live.epoch.epoch()) {
         live.epoch = epoch;
@@ -1794,6 +1975,7 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
     response.mutable_cancel()->set_reason("the lease is not live any more");
     executor->stream->Send(response);
   }
+  if (any_stopped) Pump();
   return absl::OkStatus();
 }
 

@@ -17,6 +17,7 @@
 // docs/controller.md draws the states of studies, trials and stages.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -44,6 +45,7 @@
 #include "hwnas/v1/fleet_service.pb.h"
 #include "hwnas/v1/study_service.pb.h"
 #include "hwnas/v1/trial_service.pb.h"
+#include "nas/fidelity/fidelity_policy.h"
 #include "nas/space/search_space.h"
 #include "nas/strategy/strategy.h"
 #include "store/artifact_store.h"
@@ -183,6 +185,8 @@ class StudyEngine {
     // Its executor has spoken of it to this process.
     bool confirmed = false;
     v1::EpochReport epoch;
+    // Those heard of, in a study with `fidelity`.
+    std::vector<v1::EpochReport> epochs;
     std::string note;
   };
   using StageId = std::pair<int64_t, int>;  // Trial number, index of stage.
@@ -196,7 +200,7 @@ class StudyEngine {
     absl::Time taken_up = absl::InfinitePast();
     std::unique_ptr<SearchSpace> space;
     // Of each stage of a trial.
-    std::vector<std::string> reuse_scopes;
+    std::vector<std::pair<StageKey, std::string>> reuse_scopes;
     // nullptr without `replay`, and once the study has ended.
     std::shared_ptr<const ReplayTable> replay;
     // nullptr once the study has ended.
@@ -208,9 +212,20 @@ class StudyEngine {
     std::map<StageId, LiveLease> live;
     // Trials whose weights are kept.
     std::map<int64_t, std::string> weights;
+    // Active trials that may go on from a checkpoint.
+    std::map<int64_t, std::string> checkpoints;
+    // Set in a study with `fidelity`.
+    std::optional<FidelityConfig> fidelity;
     std::vector<std::shared_ptr<StudyWatcher>> watchers;
     // Set if the journal is corrupt: nothing is done any more.
     absl::Status broken;
+
+    // Of a stage that trials of the study have.
+    const std::string& ScopeOf(const StageKey& key) const {
+      return std::find_if(reuse_scopes.begin(), reuse_scopes.end(),
+                          [&](const auto& scope) { return scope.first == key; })
+          ->second;
+    }
   };
 
   struct Profile {
@@ -261,7 +276,16 @@ class StudyEngine {
   void AfterEvent(Run& run, const v1::JournalEvent& event)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ShowObservations(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Deletes what no trial needs any more.
   void DropWeights(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Counts the uses of an artifact by trials; at the last one it is deleted.
+  void UseArtifact(const std::string& digest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropArtifact(const std::string& digest)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What a trial goes on from, if it is stored.
+  void KeepCheckpoint(Run& run, const TrialRecord& trial)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Deletes artifacts that no result has named for too long.
   void DropUnclaimed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DeleteArtifact(const std::string& digest)
@@ -283,6 +307,24 @@ class StudyEngine {
   absl::Status Settle(Run& run, int* allowance)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MayPropose(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool TimeUsed(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether one more trial may be under evaluation.
+  bool HasRoom(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Who is to go on to the next rung; nullopt if nobody is.
+  std::optional<int64_t> PromotionOf(const Run& run) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lets that one go on. False if there is none.
+  absl::StatusOr<bool> Promote(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lets a paused trial go on, or proposes a new one. False if there is nothing
+  // to begin.
+  absl::StatusOr<bool> Begin(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Nobody goes on any more: ends paused trials, and the study.
+  absl::Status Complete(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes in epochs of a running training, and ends it if it is not worth going
+  // on with. True if it was.
+  absl::StatusOr<bool> JudgeEpochs(Run& run, const TrialRecord& trial,
+                                   int stage, const v1::TaskProgress& progress)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool BudgetUsed(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Duration WorkTime(const Run& run) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -15,10 +15,34 @@ absl::Status Corrupt(absl::string_view what) {
   return absl::DataLossError(std::string(what));
 }
 
-std::string StageText(v1::StageKind kind, const std::string& device_class) {
-  std::string text = v1::StageKind_Name(kind);
-  if (!device_class.empty()) absl::StrAppend(&text, "@", device_class);
+std::string StageText(const StageKey& key) {
+  std::string text = v1::StageKind_Name(key.kind);
+  if (!key.device_class.empty()) absl::StrAppend(&text, "@", key.device_class);
+  if (key.rung_epochs > 0) {
+    absl::StrAppend(&text, " to epoch ", key.rung_epochs);
+  }
   return text;
+}
+template <typename Event>
+StageKey KeyOf(const Event& e) {
+  return {e.stage(), e.device_class(), e.rung_epochs()};
+}
+
+// The trained metrics that a report of an epoch states.
+std::vector<v1::Measurement> MeasurementsOf(const v1::EpochReport& epoch) {
+  std::vector<v1::Measurement> measurements(2);
+  measurements[0].set_metric("accuracy");
+  measurements[0].set_value(epoch.validation_accuracy());
+  measurements[1].set_metric("validation_loss");
+  measurements[1].set_value(epoch.validation_loss());
+  for (v1::Measurement& m : measurements) {
+    if (const MetricInfo* info = FindMetric(m.metric())) {
+      m.set_unit(std::string(info->unit));
+    }
+    m.set_sample_count(1);
+    m.set_provenance(v1::TRAINED);
+  }
+  return measurements;
 }
 
 }  // namespace
@@ -50,6 +74,22 @@ Point StudyFront::Select(absl::Span<const double> declared) const {
 std::vector<MetricValue> TrialRecord::Values() const {
   return ValuesOf(measurements);
 }
+
+namespace {
+
+// Of the stages before training.
+std::vector<MetricValue> UntrainedValues(const TrialRecord& trial) {
+  std::vector<v1::Measurement> measurements;
+  for (const StageRecord& stage : trial.stages) {
+    if (stage.key.rung_epochs > 0) continue;
+    const auto begin = trial.measurements.begin() + stage.first_measurement;
+    measurements.insert(measurements.end(), begin,
+                        begin + stage.measurement_count);
+  }
+  return ValuesOf(measurements);
+}
+
+}  // namespace
 
 const TrialRecord* StudyState::FindTrial(int64_t number) const {
   if (number < 1 || number > static_cast<int64_t>(trials_.size())) {
@@ -103,6 +143,9 @@ absl::Status StudyState::Apply(const v1::JournalEvent& event) {
       case v1::JournalEvent::kResultIgnored:
         status = ApplyIgnored(event.result_ignored());
         break;
+      case v1::JournalEvent::kTrialPromoted:
+        status = ApplyPromoted(event.trial_promoted(), time);
+        break;
       case v1::JournalEvent::EVENT_NOT_SET:
         status = Corrupt("an event of a kind that this version does not know");
         break;
@@ -134,6 +177,10 @@ absl::Status StudyState::ApplyCreated(const v1::StudyCreated& e,
   description_ = e.description();
   problem_ = ProblemFromProto(spec_);
   stage_keys_ = StagesOf(spec_);
+  if (std::vector<int> rungs = RungsOf(spec_); !rungs.empty()) {
+    rungs_.emplace(std::move(rungs));
+  }
+  curves_.max_epochs = FullEpochs(spec_);
   state_ = v1::Study::RUNNING;
   create_time_ = time;
   std::vector<std::string> front_names = problem_.FrontDevices();
@@ -188,15 +235,14 @@ absl::StatusOr<TrialRecord*> StudyState::ActiveTrial(int64_t number) {
   return trial;
 }
 
-absl::StatusOr<StageRecord*> StudyState::Stage(
-    TrialRecord& trial, v1::StageKind kind, const std::string& device_class) {
+template <typename Event>
+absl::StatusOr<StageRecord*> StudyState::Stage(TrialRecord& trial,
+                                               const Event& e) {
   for (StageRecord& stage : trial.stages) {
-    if (stage.key.kind == kind && stage.key.device_class == device_class) {
-      return &stage;
-    }
+    if (stage.key == KeyOf(e)) return &stage;
   }
   return Corrupt(absl::StrCat("trial ", trial.number, " has no stage ",
-                              StageText(kind, device_class)));
+                              StageText(KeyOf(e))));
 }
 
 // The first unfinished stage becomes ready.
@@ -222,7 +268,19 @@ absl::Status StudyState::ApplyProposed(const v1::TrialProposed& e,
   trial.origin = e.origin();
   trial.create_time = time;
   trial.simulated_create_s = simulated_s_;
+  if (rungs_) {
+    const std::vector<int>& epochs = rungs_->epochs();
+    const auto first = std::find(epochs.begin(), epochs.end(), e.rung_epochs());
+    if (first == epochs.end()) {
+      return Corrupt(absl::StrCat("trial ", e.trial(), " begins at a rung of ",
+                                  e.rung_epochs(),
+                                  " epochs, which the study does not have"));
+    }
+    HWNAS_RETURN_IF_ERROR(
+        rungs_->Propose(e.trial(), static_cast<int>(first - epochs.begin())));
+  }
   for (const StageKey& key : stage_keys_) {
+    if (key.rung_epochs > 0 && key.rung_epochs < e.rung_epochs()) continue;
     trial.stages.push_back({.key = key});
   }
   trial.evaluation = problem_.Evaluate({});
@@ -234,11 +292,10 @@ absl::Status StudyState::ApplyProposed(const v1::TrialProposed& e,
 
 absl::Status StudyState::ApplyLeased(const v1::TaskLeased& e, absl::Time time) {
   HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, ActiveTrial(e.trial()));
-  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage,
-                         Stage(*trial, e.stage(), e.device_class()));
+  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage, Stage(*trial, e));
   if (stage->state != v1::TrialStage::QUEUED) {
-    return Corrupt(absl::StrCat(StageText(e.stage(), e.device_class()),
-                                " of trial ", e.trial(), " leased while ",
+    return Corrupt(absl::StrCat(StageText(KeyOf(e)), " of trial ", e.trial(),
+                                " leased while ",
                                 v1::TrialStage::State_Name(stage->state)));
   }
   if (e.attempt() != static_cast<int>(stage->attempts.size()) + 1) {
@@ -271,12 +328,11 @@ absl::Status StudyState::ApplyLeased(const v1::TaskLeased& e, absl::Time time) {
 absl::Status StudyState::ApplyFinished(const v1::StageFinished& e,
                                        absl::Time time) {
   HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, ActiveTrial(e.trial()));
-  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage,
-                         Stage(*trial, e.stage(), e.device_class()));
+  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage, Stage(*trial, e));
   if (stage->state != v1::TrialStage::QUEUED &&
       stage->state != v1::TrialStage::LEASED) {
-    return Corrupt(absl::StrCat(StageText(e.stage(), e.device_class()),
-                                " of trial ", e.trial(), " finished while ",
+    return Corrupt(absl::StrCat(StageText(KeyOf(e)), " of trial ", e.trial(),
+                                " finished while ",
                                 v1::TrialStage::State_Name(stage->state)));
   }
   if (e.attempt() < 0 ||
@@ -284,8 +340,7 @@ absl::Status StudyState::ApplyFinished(const v1::StageFinished& e,
       (e.attempt() == 0 && e.stage() != v1::SCREEN && e.stage() != v1::REPLAY &&
        !e.reused())) {
     return Corrupt(absl::StrCat("attempt ", e.attempt(), " of ",
-                                StageText(e.stage(), e.device_class()),
-                                " was never leased"));
+                                StageText(KeyOf(e)), " was never leased"));
   }
   for (const v1::Measurement& m : e.measurements()) {
     if (!std::isfinite(m.value())) {
@@ -310,22 +365,85 @@ absl::Status StudyState::ApplyFinished(const v1::StageFinished& e,
                              e.measurements().begin(), e.measurements().end());
   trial->evaluation = problem_.Evaluate(trial->Values());
   if (!e.weights_digest().empty()) trial->weights_digest = e.weights_digest();
+  stage->checkpoint_digest = e.checkpoint_digest();
+  if (stage->key.rung_epochs > 0) {
+    return FinishRung(*trial, stage->key.rung_epochs);
+  }
+  if (spec_.has_fidelity() && stage->key.kind == v1::TRAIN) {
+    trial->trained_epochs = curves_.max_epochs;
+    const std::vector<v1::EpochReport> epochs(e.epochs().begin(),
+                                              e.epochs().end());
+    curves_.finished.push_back(CurveOf(*trial, epochs));
+  }
   Queue(*trial, time);
   return absl::OkStatus();
+}
+
+absl::Status StudyState::FinishRung(TrialRecord& trial, int epochs) {
+  trial.trained_epochs = epochs;
+  HWNAS_RETURN_IF_ERROR(rungs_->Finish(trial.number, trial.evaluation.Shown()));
+  const int current = trial.CurrentStage();
+  if (current == static_cast<int>(trial.stages.size())) {
+    return absl::OkStatus();  // What it comes to is seen when it ends.
+  }
+  trial.stages[current].state = v1::TrialStage::PAUSED;
+  ++paused_count_;
+  observed_.push_back({trial.number, trial.evaluation,
+                       static_cast<double>(epochs) / rungs_->epochs().back()});
+  return absl::OkStatus();
+}
+
+absl::Status StudyState::ApplyPromoted(const v1::TrialPromoted& e,
+                                       absl::Time time) {
+  HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, ActiveTrial(e.trial()));
+  if (!rungs_) return Corrupt("a promotion in a study without rungs");
+  HWNAS_RETURN_IF_ERROR(rungs_->Promote(e.trial()));
+  const StageRecord& stage = trial->stages[trial->CurrentStage()];
+  if (stage.key.rung_epochs != e.rung_epochs()) {
+    return Corrupt(absl::StrCat("trial ", e.trial(), " is promoted to ",
+                                e.rung_epochs(), " epochs, expected ",
+                                stage.key.rung_epochs));
+  }
+  --paused_count_;
+  Queue(*trial, time);
+  return absl::OkStatus();
+}
+
+Curve StudyState::CurveOf(const TrialRecord& trial,
+                          absl::Span<const v1::EpochReport> epochs) const {
+  Curve curve;
+  curve.trial = trial.number;
+  const std::vector<MetricValue> before = trial.Values();
+  for (const v1::EpochReport& epoch : epochs) {
+    std::vector<MetricValue> values = before;
+    for (MetricValue& value : ValuesOf(MeasurementsOf(epoch))) {
+      values.push_back(std::move(value));
+    }
+    curve.points.push_back({epoch.epoch(), problem_.Evaluate(values).Shown()});
+  }
+  return curve;
 }
 
 absl::Status StudyState::ApplyFailed(const v1::AttemptFailed& e,
                                      absl::Time time) {
   HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, ActiveTrial(e.trial()));
-  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage,
-                         Stage(*trial, e.stage(), e.device_class()));
+  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage, Stage(*trial, e));
   if (e.attempt() == 0 || stage->live_attempt != e.attempt()) {
-    return Corrupt(absl::StrCat(
-        "attempt ", e.attempt(), " of ", StageText(e.stage(), e.device_class()),
-        " failed, but attempt ", stage->live_attempt, " is live"));
+    return Corrupt(absl::StrCat("attempt ", e.attempt(), " of ",
+                                StageText(KeyOf(e)), " failed, but attempt ",
+                                stage->live_attempt, " is live"));
   }
   stage->live_attempt = 0;
   if (!e.error().empty()) stage->last_error = e.error();
+  if (e.outcome() == v1::AttemptFailed::STOPPED && !e.epochs().empty()) {
+    // Ends the trial in the next event, with what it came to.
+    const v1::EpochReport& last = *e.epochs().rbegin();
+    for (v1::Measurement& m : MeasurementsOf(last)) {
+      trial->measurements.push_back(std::move(m));
+    }
+    trial->trained_epochs = last.epoch();
+    trial->evaluation = problem_.Evaluate(trial->Values());
+  }
   if (e.outcome() == v1::AttemptFailed::FAILED ||
       e.outcome() == v1::AttemptFailed::EXPIRED) {
     ++stage->counted_failures;
@@ -352,6 +470,12 @@ absl::Status StudyState::ApplyEnded(const v1::TrialEnded& e, absl::Time time) {
                                     "against a constraint"));
       }
       break;
+    case v1::Trial::STOPPED:
+      if (all_finished || !spec_.has_fidelity()) {
+        return Corrupt(absl::StrCat("trial ", e.trial(),
+                                    " stopped, but nothing was left of it"));
+      }
+      break;
     case v1::Trial::INFEASIBLE:
     case v1::Trial::CANCELLED:
       break;
@@ -359,13 +483,15 @@ absl::Status StudyState::ApplyEnded(const v1::TrialEnded& e, absl::Time time) {
       return Corrupt(
           absl::StrCat("trial ", e.trial(), " ended with state ", e.state()));
   }
+  if (rungs_) HWNAS_RETURN_IF_ERROR(rungs_->End(e.trial()));
   if (!all_finished) {
     StageRecord& stage = trial->stages[current];
     if (stage.live_attempt != 0) {
-      return Corrupt(
-          absl::StrCat("trial ", e.trial(), " ended with a live lease on ",
-                       StageText(stage.key.kind, stage.key.device_class)));
+      return Corrupt(absl::StrCat("trial ", e.trial(),
+                                  " ended with a live lease on ",
+                                  StageText(stage.key)));
     }
+    if (stage.state == v1::TrialStage::PAUSED) --paused_count_;
     const bool failed =
         e.state() == v1::Trial::INFEASIBLE && stage.counted_failures > 0;
     stage.state = failed ? v1::TrialStage::FAILED : v1::TrialStage::SKIPPED;
@@ -378,21 +504,38 @@ absl::Status StudyState::ApplyEnded(const v1::TrialEnded& e, absl::Time time) {
   trial->end_time = time;
   trial->simulated_end_s = simulated_s_;
   active_.erase(std::find(active_.begin(), active_.end(), e.trial()));
-  if (e.state() == v1::Trial::CANCELLED) return absl::OkStatus();
-  observed_.push_back(e.trial());
-  if (e.state() == v1::Trial::INFEASIBLE) {
-    ++infeasible_count_;
-  } else {
-    ++completed_count_;
-    AddToFronts(*trial);
+  switch (e.state()) {
+    case v1::Trial::COMPLETED:
+      ++completed_count_;
+      observed_.push_back({e.trial(), trial->evaluation});
+      AddToFronts(*trial);
+      break;
+    case v1::Trial::INFEASIBLE:
+      ++infeasible_count_;
+      if (!all_finished && trial->trained_epochs > 0) {
+        // It failed after a rung, whose values say nothing of full fidelity.
+        trial->evaluation = problem_.Evaluate(UntrainedValues(*trial));
+      }
+      observed_.push_back({e.trial(), trial->evaluation});
+      break;
+    case v1::Trial::STOPPED:
+      ++stopped_count_;
+      // In a study with rungs its last result was seen when it came.
+      if (!rungs_) {
+        observed_.push_back(
+            {e.trial(), trial->evaluation,
+             static_cast<double>(trial->trained_epochs) / curves_.max_epochs});
+      }
+      break;
+    default:
+      break;
   }
   return absl::OkStatus();
 }
 
 absl::Status StudyState::ApplyIgnored(const v1::ResultIgnored& e) {
   HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, Trial(e.trial()));
-  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage,
-                         Stage(*trial, e.stage(), e.device_class()));
+  HWNAS_ASSIGN_OR_RETURN(StageRecord * stage, Stage(*trial, e));
   if (e.attempt() < 1 ||
       e.attempt() > static_cast<int>(stage->attempts.size())) {
     return Corrupt(

@@ -15,6 +15,8 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "hwnas/v1/journal.pb.h"
+#include "nas/fidelity/curves.h"
+#include "nas/fidelity/rung_table.h"
 #include "nas/pareto/archive.h"
 #include "nas/problem.h"
 #include "proto/convert/convert.h"
@@ -48,6 +50,8 @@ struct StageRecord {
   int64_t queued_token = 0;
   v1::HopTimes times;
   std::string last_error;
+  // Where a training that pauses after it goes on; empty if that is not kept.
+  std::string checkpoint_digest;
   // Its values among the trial's measurements, once it is FINISHED.
   int first_measurement = 0;
   int measurement_count = 0;
@@ -65,8 +69,12 @@ struct TrialRecord {
   v1::Trial::State state = v1::Trial::ACTIVE;
   std::string reason;  // Why it is INFEASIBLE.
   std::vector<StageRecord> stages;
+  // As they came; of several values of one metric the last counts.
   std::vector<v1::Measurement> measurements;
   Evaluation evaluation;  // Of the measurements so far.
+  // Epochs that its trained values are after, in a study with `fidelity`; 0 if
+  // it has none.
+  int trained_epochs = 0;
   std::string weights_digest;
   absl::Time create_time;
   absl::Time end_time;
@@ -89,6 +97,13 @@ struct StudyFront {
 
   // The values of these objectives.
   Point Select(absl::Span<const double> declared) const;
+};
+
+// What a strategy is shown.
+struct ObservationRecord {
+  int64_t trial = 0;
+  Evaluation evaluation;
+  double fidelity = 1;
 };
 
 // The values that measurements state.
@@ -129,15 +144,25 @@ class StudyState {
   const TrialRecord* FindTrial(int64_t number) const;
   // Numbers of the trials that have not ended, ascending.
   const std::vector<int64_t>& active() const { return active_; }
-  // Numbers of COMPLETED and INFEASIBLE trials, in the order in which they
-  // ended: what the strategy observes.
-  const std::vector<int64_t>& observed() const { return observed_; }
+  // What the strategy observes, in the order in which it came to be: the end of
+  // COMPLETED and INFEASIBLE trials, and each result below full fidelity.
+  const std::vector<ObservationRecord>& observed() const { return observed_; }
   int64_t completed_count() const { return completed_count_; }
   int64_t infeasible_count() const { return infeasible_count_; }
   // Simulated seconds since the start of a study with `replay`, and those that
   // its simulated workers have worked.
   double simulated_s() const { return simulated_s_; }
   double simulated_work_s() const { return simulated_work_s_; }
+  int64_t stopped_count() const { return stopped_count_; }
+  // Active trials that wait between two rungs.
+  int64_t paused_count() const { return paused_count_; }
+  // nullptr in a study without rungs.
+  const RungTable* rungs() const { return rungs_ ? &*rungs_ : nullptr; }
+  // Curves of the finished trainings of a study with `fidelity` but no rungs.
+  const CurveTable& curves() const { return curves_; }
+  // How an active trial stood after each of these epochs.
+  Curve CurveOf(const TrialRecord& trial,
+                absl::Span<const v1::EpochReport> epochs) const;
   // Fencing token of the last lease.
   int64_t last_token() const { return last_token_; }
 
@@ -169,12 +194,15 @@ class StudyState {
   absl::Status ApplyFailed(const v1::AttemptFailed& e, absl::Time time);
   absl::Status ApplyEnded(const v1::TrialEnded& e, absl::Time time);
   absl::Status ApplyIgnored(const v1::ResultIgnored& e);
+  absl::Status ApplyPromoted(const v1::TrialPromoted& e, absl::Time time);
   absl::StatusOr<TrialRecord*> Trial(int64_t number);
   absl::StatusOr<TrialRecord*> ActiveTrial(int64_t number);
-  static absl::StatusOr<StageRecord*> Stage(TrialRecord& trial,
-                                            v1::StageKind kind,
-                                            const std::string& device_class);
+  // The stage that an event is about.
+  template <typename Event>
+  static absl::StatusOr<StageRecord*> Stage(TrialRecord& trial, const Event& e);
   void Queue(TrialRecord& trial, absl::Time time);
+  // A trial has its result at a rung: it pauses unless that was the last.
+  absl::Status FinishRung(TrialRecord& trial, int epochs);
   void AddToFronts(const TrialRecord& trial);
 
   int64_t sequence_ = 0;
@@ -191,9 +219,13 @@ class StudyState {
   absl::Time last_event_time_;
   std::vector<TrialRecord> trials_;
   std::vector<int64_t> active_;
-  std::vector<int64_t> observed_;
+  std::vector<ObservationRecord> observed_;
   int64_t completed_count_ = 0;
   int64_t infeasible_count_ = 0;
+  int64_t stopped_count_ = 0;
+  int64_t paused_count_ = 0;
+  std::optional<RungTable> rungs_;
+  CurveTable curves_;
   int64_t last_token_ = 0;
   double simulated_s_ = 0;
   double simulated_work_s_ = 0;

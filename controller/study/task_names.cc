@@ -12,15 +12,17 @@ namespace {
 
 constexpr absl::string_view kProfile = "~profile/";
 constexpr absl::string_view kMeasure = "measure:";
+constexpr absl::string_view kTrainTo = "train:";
 
 }  // namespace
 
 std::string TaskId(absl::string_view study_id, int64_t trial,
                    const StageKey& stage) {
-  const std::string name = stage.kind == v1::MEASURE
-                               ? absl::StrCat(kMeasure, stage.device_class)
-                           : stage.kind == v1::TRAIN ? "train"
-                                                     : "ask";
+  const std::string name =
+      stage.kind == v1::MEASURE ? absl::StrCat(kMeasure, stage.device_class)
+      : stage.rung_epochs > 0   ? absl::StrCat(kTrainTo, stage.rung_epochs)
+      : stage.kind == v1::TRAIN ? "train"
+                                : "ask";
   return absl::StrCat(study_id, "/", trial, "/", name);
 }
 
@@ -36,6 +38,12 @@ absl::StatusOr<TaskKey> ParseTaskId(absl::string_view task_id) {
     }
     if (parts[2] == "ask") {
       key.stage.kind = v1::ASK;
+      return key;
+    }
+    if (absl::StartsWith(parts[2], kTrainTo) &&
+        absl::SimpleAtoi(parts[2].substr(kTrainTo.size()),
+                         &key.stage.rung_epochs)) {
+      key.stage.kind = v1::TRAIN;
       return key;
     }
     if (absl::StartsWith(parts[2], kMeasure)) {

@@ -16,7 +16,8 @@ struct TaskKey {
   StageKey stage;
 };
 
-// "{study_id}/{trial}/train", "{study_id}/{trial}/measure:{device_class}".
+// "{study_id}/{trial}/train", "{study_id}/{trial}/measure:{device_class}"; a
+// rung is "{study_id}/{trial}/train:{epochs}".
 std::string TaskId(absl::string_view study_id, int64_t trial,
                    const StageKey& stage);
 absl::StatusOr<TaskKey> ParseTaskId(absl::string_view task_id);

@@ -41,7 +41,9 @@ v1::Study StudyEngine::StudyView(const Run& run) const {
   const int64_t running = static_cast<int64_t>(run.live.size());
   progress->set_proposed_count(proposed);
   progress->set_running_count(running);
-  progress->set_waiting_count(active - running);
+  progress->set_waiting_count(active - running - state.paused_count());
+  progress->set_paused_count(state.paused_count());
+  progress->set_stopped_count(state.stopped_count());
   progress->set_completed_count(state.completed_count());
   progress->set_infeasible_count(state.infeasible_count());
   for (const StudyFront& front : state.fronts()) {
@@ -68,7 +70,9 @@ v1::Study StudyEngine::StudyView(const Run& run) const {
     progress->set_simulated_seconds(state.simulated_s());
     progress->set_simulated_work_seconds(state.simulated_work_s());
   }
-  const int64_t done = state.completed_count() + state.infeasible_count();
+  // One that pauses has had what most trials get.
+  const int64_t done = state.completed_count() + state.infeasible_count() +
+                       state.stopped_count() + state.paused_count();
   if (state.state() == v1::Study::RUNNING && state.completed_count() > 0) {
     const v1::Budget& budget = state.spec().budget();
     double eta = elapsed / static_cast<double>(done) *
@@ -90,18 +94,39 @@ v1::Trial StudyEngine::TrialView(const Run& run,
   view.set_number(trial.number);
   view.set_state(trial.state);
   *view.mutable_architecture() = trial.architecture;
-  for (const v1::Measurement& m : trial.measurements) {
-    *view.add_measurements() = m;
+  const bool rungs = run.state.rungs() != nullptr;
+  for (size_t i = 0; i < trial.measurements.size(); ++i) {
+    const v1::Measurement& m = trial.measurements[i];
+    // Each rung has values of its own; here is what is known now.
+    const bool outdated =
+        rungs && std::any_of(trial.measurements.begin() + i + 1,
+                             trial.measurements.end(),
+                             [&m](const v1::Measurement& later) {
+                               return later.metric() == m.metric() &&
+                                      later.device_class() == m.device_class();
+                             });
+    if (!outdated) *view.add_measurements() = m;
   }
+  view.set_trained_epochs(trial.trained_epochs);
   if (trial.state == v1::Trial::INFEASIBLE) {
     view.set_infeasible_reason(trial.reason);
   }
+  if (trial.state == v1::Trial::STOPPED) view.set_stop_reason(trial.reason);
   for (size_t i = 0; i < trial.stages.size(); ++i) {
     const StageRecord& record = trial.stages[i];
     v1::TrialStage* stage = view.add_stages();
     stage->set_kind(record.key.kind);
     stage->set_device_class(record.key.device_class);
     stage->set_state(record.state);
+    stage->set_rung_epochs(record.key.rung_epochs);
+    if (record.key.rung_epochs > 0 &&
+        record.state == v1::TrialStage::FINISHED) {
+      v1::RungResult* rung = view.add_rungs();
+      rung->set_epochs(record.key.rung_epochs);
+      const auto begin = trial.measurements.begin() + record.first_measurement;
+      rung->mutable_measurements()->Assign(begin,
+                                           begin + record.measurement_count);
+    }
     stage->set_attempt_count(static_cast<int>(record.attempts.size()));
     if (record.finished_attempt > 0) {
       stage->set_executor(

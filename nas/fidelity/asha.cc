@@ -1,10 +1,10 @@
 #include "nas/fidelity/asha.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <vector>
 
+#include "nas/fidelity/hyperband.h"
 #include "nas/fidelity/improvement.h"
 #include "nas/fidelity/rung_ranking.h"
 #include "nas/pareto/constrained.h"
@@ -14,12 +14,6 @@ namespace {
 
 // Standard deviations that a candidate is given the benefit of.
 constexpr double kDeviations = 1;
-
-// Hyperband's number of trials in bracket `s` of `rungs`.
-double BracketSize(double eta, int rungs, int s) {
-  return static_cast<double>(rungs) / (rungs - s) *
-         std::pow(eta, rungs - 1 - s);
-}
 
 // The best trial on the front that is expected when all have their whole
 // training, if it has not.
@@ -68,8 +62,8 @@ std::optional<int64_t> NextAshaPromotion(const AshaConfig& config,
         results.push_back(result);
         numbers.push_back(static_cast<int64_t>(i) + 1);
       }
-      const int count =
-          static_cast<int>(static_cast<double>(results.size()) / config.eta);
+      const int count = static_cast<int>(static_cast<double>(results.size()) /
+                                         table.EtaAt(rung, config.eta));
       if (count == 0) continue;
       for (const int i : BestOfRung(results, count, config.order)) {
         const RungTrial& trial = table.trials()[numbers[i] - 1];
@@ -90,8 +84,8 @@ int NextAshaFirstRung(const AshaConfig& config, const RungTable& table) {
   for (const RungTrial& trial : table.trials()) ++begun[trial.first_rung];
   int next = 0;
   for (int s = 1; s < config.brackets; ++s) {
-    const double size = BracketSize(config.eta, table.rungs(), s);
-    const double best = BracketSize(config.eta, table.rungs(), next);
+    const double size = HyperbandSize(config.eta, table, s);
+    const double best = HyperbandSize(config.eta, table, next);
     if ((begun[s] + 1) / size < (begun[next] + 1) / best) next = s;
   }
   return next;

@@ -29,7 +29,7 @@ absl::Status OutOfRange(absl::string_view field, T value,
 }
 
 absl::Status CheckEta(absl::string_view kind, double eta) {
-  if (eta > 1 && eta <= kMaxEta) return absl::OkStatus();
+  if (eta == 0 || (eta > 1 && eta <= kMaxEta)) return absl::OkStatus();
   return OutOfRange(absl::StrCat(kind, ".eta"), eta,
                     absl::StrCat("more than 1, at most ", kMaxEta));
 }

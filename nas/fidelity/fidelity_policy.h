@@ -22,19 +22,22 @@ namespace hwnas {
 
 // See nas/fidelity/asha.h.
 struct AshaConfig {
-  double eta = 3;    // One of `eta` goes on from each rung; more than 1.
+  // One of so many goes on from each rung, more than 1; 0: as many as the next
+  // rung has more epochs.
+  double eta = 0;
   int brackets = 1;  // 1 to the number of rungs.
   FrontOrder order = FrontOrder::kHypervolume;
 };
 // See nas/fidelity/hyperband.h.
 struct SuccessiveHalvingConfig {
-  double eta = 3;
-  int cohort = 0;  // Trials that begin together; 0 means eta^(rungs - 1).
+  double eta = 0;  // As for ASHA.
+  // Trials that begin together; 0: so many that one reaches the last rung.
+  int cohort = 0;
   FrontOrder order = FrontOrder::kHypervolume;
 };
 // See nas/fidelity/hyperband.h.
 struct HyperbandConfig {
-  double eta = 3;
+  double eta = 0;  // As for ASHA.
   FrontOrder order = FrontOrder::kHypervolume;
 };
 // See nas/fidelity/median_stop.h.

@@ -38,7 +38,7 @@ std::optional<int64_t> NextOfCohort(const Cohort& cohort,
       }
     }
     // A cohort cut short by the budget still sends on its best.
-    size = std::max(1.0, std::floor(size / eta + 1e-9));
+    size = std::max(1.0, std::floor(size / table.EtaAt(rung, eta) + 1e-9));
     int64_t next = 0;
     for (const int i : BestOfRung(results, static_cast<int>(size), order)) {
       const RungTrial& trial = table.trials()[numbers[i] - 1];
@@ -83,28 +83,36 @@ struct KindAndSize {
   int size;
 };
 
-auto HyperbandKinds(const HyperbandConfig& config, int rungs) {
-  return [eta = config.eta, rungs](int cohort) {
-    const int s = cohort % rungs;
-    return KindAndSize{s, HyperbandSize(eta, rungs, s)};
+int RoundUp(double size) { return static_cast<int>(std::ceil(size - 1e-9)); }
+
+auto HyperbandKinds(const HyperbandConfig& config, const RungTable& table) {
+  return [&config, &table](int cohort) {
+    const int s = cohort % table.rungs();
+    return KindAndSize{s, RoundUp(HyperbandSize(config.eta, table, s))};
   };
+}
+
+// Results at rung `s` that let one trial reach the last.
+double Halvings(double eta, const RungTable& table, int s) {
+  double product = 1;
+  for (int rung = s; rung < table.rungs() - 1; ++rung) {
+    product *= table.EtaAt(rung, eta);
+  }
+  return product;
 }
 
 }  // namespace
 
-int HyperbandSize(double eta, int rungs, int s) {
-  return static_cast<int>(std::ceil(static_cast<double>(rungs) / (rungs - s) *
-                                        std::pow(eta, rungs - 1 - s) -
-                                    1e-9));
+double HyperbandSize(double eta, const RungTable& table, int s) {
+  return static_cast<double>(table.rungs()) / (table.rungs() - s) *
+         Halvings(eta, table, s);
 }
 
 std::optional<int64_t> NextHalvingPromotion(
     const SuccessiveHalvingConfig& config, const RungTable& table,
     bool proposing) {
-  const int size = config.cohort > 0
-                       ? config.cohort
-                       : static_cast<int>(std::ceil(
-                             std::pow(config.eta, table.rungs() - 1) - 1e-9));
+  const int size = config.cohort > 0 ? config.cohort
+                                     : RoundUp(Halvings(config.eta, table, 0));
   return NextPromotionOf(table, proposing, config.eta, config.order,
                          [size](int) {
                            return KindAndSize{0, size};
@@ -115,12 +123,12 @@ std::optional<int64_t> NextHyperbandPromotion(const HyperbandConfig& config,
                                               const RungTable& table,
                                               bool proposing) {
   return NextPromotionOf(table, proposing, config.eta, config.order,
-                         HyperbandKinds(config, table.rungs()));
+                         HyperbandKinds(config, table));
 }
 
 int NextHyperbandFirstRung(const HyperbandConfig& config,
                            const RungTable& table) {
-  const auto kind = HyperbandKinds(config, table.rungs());
+  const auto kind = HyperbandKinds(config, table);
   int64_t begin = 0;
   for (int cohort = 0;; ++cohort) {
     const auto [first_rung, size] = kind(cohort);

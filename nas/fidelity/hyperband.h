@@ -26,13 +26,14 @@ std::optional<int64_t> NextHalvingPromotion(
 // turn, K the number of rungs; kind s begins at rung s with
 // ceil(K / (K - s) * eta^(K - 1 - s)) trials, so many at little training first,
 // then fewer at more: at last K trials that have their whole training at once.
+// (Where rungs have etas of their own, their product.)
 std::optional<int64_t> NextHyperbandPromotion(const HyperbandConfig& config,
                                               const RungTable& table,
                                               bool proposing);
 int NextHyperbandFirstRung(const HyperbandConfig& config,
                            const RungTable& table);
 
-// Trials of Hyperband's bracket `s` of `rungs`.
-int HyperbandSize(double eta, int rungs, int s);
+// Trials of Hyperband's bracket `s` over the rungs of the table.
+double HyperbandSize(double eta, const RungTable& table, int s);
 
 }  // namespace hwnas

@@ -58,6 +58,14 @@ class RungTable {
     return static_cast<double>(epochs_[rung]) / epochs_.back();
   }
 
+  // How many results at `rung`, below the last, let one trial go on: `eta`, or
+  // if that is 0 as many as the next rung has more epochs, so that each rung
+  // takes about the same training in all.
+  double EtaAt(int rung, double eta) const {
+    return eta > 0 ? eta
+                   : static_cast<double>(epochs_[rung + 1]) / epochs_[rung];
+  }
+
   // Trial n is trials()[n - 1].
   absl::Span<const RungTrial> trials() const { return trials_; }
   // Numbers of the paused trials, ascending.

@@ -15,6 +15,7 @@
 #include "hwnas/v1/model_graph.pb.h"
 #include "hwnas/v1/study.pb.h"
 #include "hwnas/v1/trial.pb.h"
+#include "nas/fidelity/fidelity_policy.h"
 #include "nas/graph/model_graph.h"
 #include "nas/problem.h"
 #include "nas/replay.h"
@@ -48,6 +49,17 @@ double DefaultIdeal(const v1::Objective& objective);
 // its name fits none or several.
 int OptimizedObjective(const v1::StudySpec& spec);
 
+// Names of FrontOrder in a study.
+inline constexpr char kHypervolumeOrder[] = "hypervolume";
+inline constexpr char kEpsilonNetOrder[] = "epsilon_net";
+// What `spec.fidelity`, which must be set, asks for.
+absl::StatusOr<FidelityConfig> FidelityFromProto(const v1::StudySpec& spec);
+// Epochs of a whole training.
+int FullEpochs(const v1::StudySpec& spec);
+// Epochs of the rungs at which trials pause, the last being the whole training;
+// empty in a study without rungs.
+std::vector<int> RungsOf(const v1::StudySpec& spec);
+
 google::protobuf::Timestamp ToProto(absl::Time time);
 absl::Time FromProto(const google::protobuf::Timestamp& proto);
 google::protobuf::Duration ToProto(absl::Duration duration);
@@ -77,6 +89,8 @@ v1::StudySpec WithDefaults(const v1::StudySpec& spec);
 struct StageKey {
   v1::StageKind kind;
   std::string device_class;
+  // Of a stage that is a rung: epochs that are finished when it is. Else 0.
+  int rung_epochs = 0;
   friend bool operator==(const StageKey&, const StageKey&) = default;
 };
 std::vector<StageKey> StagesOf(const v1::StudySpec& spec);

@@ -1,6 +1,8 @@
 // Every "unset means" of study.proto, in its order.
 #include <algorithm>
 #include <optional>
+#include <variant>
+#include <vector>
 
 #include "nas/space/macro.h"
 #include "nas/space/mobile.h"
@@ -239,6 +241,57 @@ void FillTrain(std::optional<int> image_height, v1::TrainSpec* train) {
   }
 }
 
+template <typename Spec>
+void FillRungs(const std::vector<int>& rungs, Spec* fidelity) {
+  if (fidelity->front_order().empty()) {
+    fidelity->set_front_order(kHypervolumeOrder);
+  }
+  // Written out, so that the study stays the same when a later release chooses
+  // others.
+  fidelity->mutable_rungs()->Assign(rungs.begin(), rungs.end());
+  fidelity->clear_min_epochs();
+  // `eta` stays unset: it follows from the rungs.
+}
+
+template <typename Spec, typename Config>
+void FillStop(const Config& filled, Spec* fidelity) {
+  fidelity->set_min_epochs(filled.min_epochs);
+  fidelity->set_min_trials(filled.min_trials);
+}
+
+// After what the whole training is about.
+void FillFidelity(v1::StudySpec* spec) {
+  const std::vector<int> rungs = RungsOf(*spec);
+  const absl::StatusOr<FidelityConfig> filled = FidelityFromProto(*spec);
+  v1::FidelitySpec* fidelity = spec->mutable_fidelity();
+  switch (fidelity->kind_case()) {
+    case v1::FidelitySpec::kAsha:
+      FillRungs(rungs, fidelity->mutable_asha());
+      if (fidelity->asha().brackets() == 0) {
+        fidelity->mutable_asha()->set_brackets(AshaConfig{}.brackets);
+      }
+      break;
+    case v1::FidelitySpec::kSuccessiveHalving:
+      FillRungs(rungs, fidelity->mutable_successive_halving());
+      break;
+    case v1::FidelitySpec::kHyperband:
+      FillRungs(rungs, fidelity->mutable_hyperband());
+      break;
+    case v1::FidelitySpec::kMedianStop:
+      FillStop(std::get<MedianStopConfig>(*filled),
+               fidelity->mutable_median_stop());
+      break;
+    case v1::FidelitySpec::kLearningCurveStop: {
+      const auto& config = std::get<LearningCurveStopConfig>(*filled);
+      FillStop(config, fidelity->mutable_learning_curve_stop());
+      fidelity->mutable_learning_curve_stop()->set_chance(config.chance);
+      break;
+    }
+    case v1::FidelitySpec::KIND_NOT_SET:
+      break;
+  }
+}
+
 void FillMeasure(v1::MeasureSpec* measure) {
   if (measure->runtime().empty()) measure->set_runtime("onnxruntime");
   if (measure->threads() == 0) measure->set_threads(1);
@@ -326,6 +379,7 @@ v1::StudySpec WithDefaults(const v1::StudySpec& spec) {
   } else if (!out.external().has_lease()) {
     *out.mutable_external()->mutable_lease() = ToProto(absl::Hours(1));
   }
+  if (out.has_fidelity()) FillFidelity(&out);
   if (out.max_attempts() == 0) out.set_max_attempts(3);
   // `max_parallel_trials` stays unset: the fleet's size is not known here.
   return out;

@@ -257,6 +257,18 @@ Problem ProblemFromProto(const v1::StudySpec& spec) {
   return problem;
 }
 
+namespace {
+
+// One stage, or one for each rung.
+void AppendTraining(const v1::StudySpec& spec, v1::StageKind kind,
+                    std::vector<StageKey>* stages) {
+  const std::vector<int> rungs = RungsOf(spec);
+  for (const int epochs : rungs) stages->push_back({kind, "", epochs});
+  if (rungs.empty()) stages->push_back({kind, ""});
+}
+
+}  // namespace
+
 std::vector<StageKey> StagesOf(const v1::StudySpec& spec) {
   if (spec.has_external()) return {{v1::ASK, ""}};
   if (spec.has_replay()) {
@@ -270,7 +282,7 @@ std::vector<StageKey> StagesOf(const v1::StudySpec& spec) {
     for (const std::string& device_class : measured_on) {
       stages.push_back({v1::REPLAY, device_class});
     }
-    stages.push_back({v1::REPLAY, ""});
+    AppendTraining(spec, v1::REPLAY, &stages);
     return stages;
   }
   bool train = false;
@@ -289,7 +301,7 @@ std::vector<StageKey> StagesOf(const v1::StudySpec& spec) {
   for (const std::string& device_class : device_classes) {
     stages.push_back({v1::MEASURE, device_class});
   }
-  if (train) stages.push_back({v1::TRAIN, ""});
+  if (train) AppendTraining(spec, v1::TRAIN, &stages);
   return stages;
 }
 

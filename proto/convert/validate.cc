@@ -988,6 +988,158 @@ void CheckTrain(const v1::StudySpec& spec, Checker* out) {
   out->RangeIfSet(path + ".threads", train.threads(), 1, 1024);
 }
 
+// nullptr if the tables know no such training.
+const v1::ReplayFidelity* FindReplayFidelity(const v1::StudySpec& spec,
+                                             int epochs) {
+  for (const v1::ReplayFidelity& fidelity : spec.replay().fidelities()) {
+    if (fidelity.epochs() == epochs) return &fidelity;
+  }
+  return nullptr;
+}
+
+// What the kinds with rungs have in common.
+template <typename Spec>
+void CheckRungs(const v1::StudySpec& spec, const Spec& fidelity,
+                const std::string& path, Checker* out) {
+  const size_t before = out->size();
+  const int full = FullEpochs(spec);
+  if (fidelity.has_eta()) {
+    const double eta = fidelity.eta();
+    out->Require(eta > 1 && eta <= 1000, path + ".eta", eta,
+                 "more than 1, at most 1000");
+  }
+  if (!fidelity.front_order().empty()) {
+    out->OneOf(path + ".front_order", "order of a front",
+               fidelity.front_order(), {kHypervolumeOrder, kEpsilonNetOrder});
+  }
+  if (full < 2) {
+    out->Add(path, absl::StrCat("needs a training that can be cut short, but ",
+                                "spec.train.epochs is ", full,
+                                ": expected at least 2"));
+    return;
+  }
+  if (fidelity.min_epochs() != 0) {
+    out->Range(path + ".min_epochs", fidelity.min_epochs(), 1, full - 1);
+    if (!fidelity.rungs().empty()) {
+      out->Add(path + ".min_epochs",
+               "is not expected with rungs, which say all");
+    }
+  }
+  const auto& rungs = fidelity.rungs();
+  constexpr int kMaxRungs = 32;
+  if (spec.has_replay() && rungs.empty() && fidelity.min_epochs() != 0) {
+    out->Add(path + ".min_epochs",
+             "is not expected with replay: name rungs that its tables know");
+  }
+  if (!rungs.empty() && (rungs.size() < 2 || rungs.size() > kMaxRungs)) {
+    out->Add(path + ".rungs",
+             absl::StrCat(rungs.size(), " rungs: expected 2 to ", kMaxRungs));
+  }
+  for (int i = 0; i < std::min(rungs.size(), kMaxRungs); ++i) {
+    const std::string rung = absl::StrCat(path, ".rungs[", i, "]");
+    const int least = i == 0 ? 1 : rungs[i - 1] + 1;
+    if (i + 1 == rungs.size() && rungs[i] != full) {
+      out->Add(rung, absl::StrCat(rungs[i],
+                                  " is not the whole training: "
+                                  "expected ",
+                                  full, ", the epochs of train"));
+    } else if (rungs[i] < least) {
+      out->Add(rung, absl::StrCat(rungs[i], ": expected at least ", least,
+                                  i == 0 ? "" : ", more than the rung before"));
+    } else if (i + 1 < rungs.size() && spec.has_replay() &&
+               FindReplayFidelity(spec, rungs[i]) == nullptr) {
+      out->Add(rung, absl::StrCat(rungs[i],
+                                  " epochs are not among "
+                                  "spec.replay.fidelities"));
+    }
+  }
+  // Else what follows from it is wrong as well.
+  if (out->size() == before && RungsOf(spec).size() < 2) {
+    out->Add(path, absl::StrCat("has no rung below all ", full, " epochs"));
+  }
+}
+
+template <typename Spec>
+void CheckStop(const v1::StudySpec& spec, const Spec& fidelity,
+               const std::string& path, Checker* out) {
+  out->RangeIfSet(path + ".min_epochs", fidelity.min_epochs(), 1,
+                  std::max(1, FullEpochs(spec)));
+  out->RangeIfSet(path + ".min_trials", fidelity.min_trials(), 1, 100'000);
+}
+
+void CheckFidelity(const v1::StudySpec& spec, Checker* out) {
+  if (!spec.has_fidelity()) return;
+  const v1::FidelitySpec& fidelity = spec.fidelity();
+  if (fidelity.kind_case() == v1::FidelitySpec::KIND_NOT_SET) {
+    out->Add("spec.fidelity",
+             "has no kind: expected asha, successive_halving, hyperband, "
+             "median_stop or learning_curve_stop");
+    return;
+  }
+  if (spec.has_external()) {
+    out->Add("spec.fidelity",
+             "is not expected with external: your own program decides how far "
+             "it trains");
+    return;
+  }
+  const bool by_curve =
+      fidelity.has_median_stop() || fidelity.has_learning_curve_stop();
+  if (spec.has_replay() && by_curve) {
+    out->Add("spec.fidelity",
+             "cannot follow learning curves with replay, which has none: "
+             "expected asha, successive_halving or hyperband");
+    return;
+  }
+  if (spec.has_replay() && spec.replay().fidelities().empty()) {
+    out->Add("spec.fidelity",
+             "needs spec.replay.fidelities: what shorter trainings give");
+    return;
+  }
+  if (!spec.has_replay() && TrainedMetric(spec).empty()) {
+    out->Add("spec.fidelity",
+             "has nothing to cut short: no objective or constraint comes from "
+             "training");
+    return;
+  }
+  switch (fidelity.kind_case()) {
+    case v1::FidelitySpec::kAsha: {
+      const std::string path = "spec.fidelity.asha";
+      const size_t before = out->size();
+      CheckRungs(spec, fidelity.asha(), path, out);
+      if (out->size() == before) {
+        out->RangeIfSet(path + ".brackets", fidelity.asha().brackets(), 1,
+                        static_cast<int64_t>(RungsOf(spec).size()));
+      }
+      return;
+    }
+    case v1::FidelitySpec::kSuccessiveHalving: {
+      const std::string path = "spec.fidelity.successive_halving";
+      CheckRungs(spec, fidelity.successive_halving(), path, out);
+      out->RangeIfSet(path + ".cohort", fidelity.successive_halving().cohort(),
+                      1, 100'000);
+      return;
+    }
+    case v1::FidelitySpec::kHyperband:
+      CheckRungs(spec, fidelity.hyperband(), "spec.fidelity.hyperband", out);
+      return;
+    case v1::FidelitySpec::kMedianStop:
+      CheckStop(spec, fidelity.median_stop(), "spec.fidelity.median_stop", out);
+      return;
+    case v1::FidelitySpec::kLearningCurveStop: {
+      const std::string path = "spec.fidelity.learning_curve_stop";
+      CheckStop(spec, fidelity.learning_curve_stop(), path, out);
+      if (fidelity.learning_curve_stop().has_chance()) {
+        const double chance = fidelity.learning_curve_stop().chance();
+        out->Require(chance > 0 && chance <= 0.5, path + ".chance", chance,
+                     "greater than 0, at most 0.5");
+      }
+      return;
+    }
+    case v1::FidelitySpec::KIND_NOT_SET:
+      return;
+  }
+}
+
 void CheckMeasure(const v1::StudySpec& spec, Checker* out) {
   if (!spec.has_measure() || spec.has_replay()) return;
   const v1::MeasureSpec& measure = spec.measure();
@@ -1256,6 +1408,7 @@ std::vector<FieldError> ValidateStudySpec(const v1::StudySpec& spec) {
   CheckConstraints(spec, &out);
   CheckStrategy(spec.strategy(), &out);
   CheckTrain(spec, &out);
+  CheckFidelity(spec, &out);
   CheckMeasure(spec, &out);
   CheckReplay(spec, &out);
   CheckBudget(spec, &out);

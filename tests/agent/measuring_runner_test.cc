@@ -27,6 +27,9 @@ class FakeContext final : public fleet::TaskContext {
   absl::StatusOr<std::string> UploadArtifact(absl::string_view) override {
     return absl::UnimplementedError("");
   }
+  absl::StatusOr<std::string> DownloadArtifact(const std::string&) override {
+    return absl::UnimplementedError("");
+  }
   bool cancel = false;
   std::string cancel_at = "never";
   std::vector<std::string> notes;

@@ -213,6 +213,32 @@ class FakeFleetService final : public v1::FleetService::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status DownloadArtifact(
+      grpc::ServerContext* context, const v1::DownloadArtifactRequest* request,
+      grpc::ServerWriter<v1::ArtifactChunk>* writer) override {
+    std::string found;
+    {
+      MutexLock lock(&mutex_);
+      if (!download_refusals_.empty()) {
+        const grpc::Status status = download_refusals_.front();
+        download_refusals_.pop_front();
+        return status;
+      }
+      for (const std::string& data : artifacts_) {
+        if (Sha256Hex(data) == request->digest()) found = data;
+      }
+    }
+    if (found.empty()) {
+      return grpc::Status(grpc::StatusCode::NOT_FOUND, request->digest());
+    }
+    v1::ArtifactChunk chunk;
+    for (size_t at = 0; at < found.size(); at += kChunkBytes) {
+      chunk.set_data(found.substr(at, kChunkBytes));
+      writer->Write(chunk);
+    }
+    return grpc::Status::OK;
+  }
+
   // The next Session ends with this, before Welcome.
   void Refuse(grpc::Status status) {
     MutexLock lock(&mutex_);
@@ -222,6 +248,10 @@ class FakeFleetService final : public v1::FleetService::Service {
     MutexLock lock(&mutex_);
     upload_refusals_.push_back(std::move(status));
     refuse_uploads_for_ever_ = for_ever;
+  }
+  void RefuseDownload(grpc::Status status) {
+    MutexLock lock(&mutex_);
+    download_refusals_.push_back(std::move(status));
   }
   bool WaitForUploads(int count) {
     const absl::Time deadline = absl::Now() + kFakeTimeout;
@@ -257,6 +287,7 @@ class FakeFleetService final : public v1::FleetService::Service {
   std::deque<std::shared_ptr<FakeSession>> accepted_ ABSL_GUARDED_BY(mutex_);
   std::deque<grpc::Status> refusals_ ABSL_GUARDED_BY(mutex_);
   std::deque<grpc::Status> upload_refusals_ ABSL_GUARDED_BY(mutex_);
+  std::deque<grpc::Status> download_refusals_ ABSL_GUARDED_BY(mutex_);
   bool refuse_uploads_for_ever_ ABSL_GUARDED_BY(mutex_) = false;
   int uploads_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::string> artifacts_ ABSL_GUARDED_BY(mutex_);

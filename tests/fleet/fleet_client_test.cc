@@ -399,9 +399,11 @@ TEST_F(FleetClientTest, TellsEveryNewEpochWithoutWaitingForTheHeartbeat) {
   Latch proceed;
   FunctionRunner runner([&](const v1::Task&, TaskContext& context) {
     v1::EpochReport epoch;
-    epoch.set_epoch(3);
     context.ReportNote("epoch 3");
-    context.ReportEpoch(epoch);
+    for (const int number : {1, 2, 3}) {
+      epoch.set_epoch(number);
+      context.ReportEpoch(epoch);
+    }
     EXPECT_TRUE(proceed.Wait());
     return Accuracy(1);
   });
@@ -409,9 +411,14 @@ TEST_F(FleetClientTest, TellsEveryNewEpochWithoutWaitingForTheHeartbeat) {
   auto session = controller_.Accept();
   session->Welcome(absl::Hours(1));  // Clamped to minutes.
   session->Assign(TrainTask("s/1/train"));
-  const v1::TaskProgress progress = session->NextProgress(
-      [](const v1::TaskProgress& p) { return p.epoch().epoch() == 3; });
+  std::vector<int> told;  // Each once, in however many heartbeats.
+  const v1::TaskProgress progress =
+      session->NextProgress([&told](const v1::TaskProgress& p) {
+        for (const v1::EpochReport& e : p.epochs()) told.push_back(e.epoch());
+        return p.epoch().epoch() == 3;
+      });
   EXPECT_EQ(progress.note(), "epoch 3");
+  EXPECT_THAT(told, ElementsAre(1, 2, 3));
   proceed.Open();
   session->NextResult();
 }
@@ -609,6 +616,28 @@ TEST_F(FleetClientTest, UploadsInChunksAndRetries) {
   session->Assign(TrainTask("s/1/train"));
   EXPECT_EQ(session->NextResult().weights_digest(), Sha256Hex(data));
   EXPECT_THAT(controller_.service().artifacts(), ElementsAre(data));
+}
+
+TEST_F(FleetClientTest, ReadsBackWhatItStoredAndRetries) {
+  const std::string data(kChunkBytes * 2 + 17, 'w');
+  controller_.service().RefuseDownload(
+      grpc::Status(grpc::StatusCode::UNAVAILABLE, "away"));
+  absl::StatusOr<std::string> back, unknown;
+  FunctionRunner runner([&](const v1::Task&, TaskContext& context) {
+    const absl::StatusOr<std::string> digest = context.UploadArtifact(data);
+    if (digest.ok()) back = context.DownloadArtifact(*digest);
+    unknown = context.DownloadArtifact(std::string(64, '0'));
+    return v1::TaskResult();
+  });
+  Start(&runner);
+  auto session = controller_.Accept();
+  session->Welcome();
+  session->Assign(TrainTask("s/1/train"));
+  session->NextResult();
+  EXPECT_TRUE(Stop().ok());
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, data);
+  EXPECT_TRUE(absl::IsNotFound(unknown.status())) << unknown.status();
 }
 
 TEST_F(FleetClientTest, CancellingEndsAnUpload) {

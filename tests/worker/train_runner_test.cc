@@ -1,6 +1,7 @@
 #include "worker/train_runner.h"
 
 #include <filesystem>
+#include <map>
 #include <sstream>
 
 #include "common/digest.h"
@@ -29,13 +30,21 @@ class FakeContext final : public fleet::TaskContext {
   void ReportNote(std::string note) override {}
   absl::StatusOr<std::string> UploadArtifact(absl::string_view data) override {
     uploaded = std::string(data);
+    artifacts[Sha256Hex(data)] = uploaded;
     return Sha256Hex(data);
+  }
+  absl::StatusOr<std::string> DownloadArtifact(
+      const std::string& digest) override {
+    const auto it = artifacts.find(digest);
+    if (it == artifacts.end()) return absl::NotFoundError(digest);
+    return it->second;
   }
 
   bool cancel = false;
   int cancel_after = 0;
   std::vector<v1::EpochReport> epochs;
   std::string uploaded;
+  std::map<std::string, std::string> artifacts;
 };
 
 class TrainRunnerTest : public testing::Test {
@@ -97,6 +106,41 @@ TEST_F(TrainRunnerTest, UploadsNothingUnlessAsked) {
   FakeContext context;
   EXPECT_EQ(Run(context).weights_digest(), "");
   EXPECT_EQ(context.uploaded, "");
+}
+
+TEST_F(TrainRunnerTest, PausesAtARungAndGoesOnWithAnotherTask) {
+  FakeContext context;
+  task_.mutable_train()->set_keep_weights(true);
+  const v1::TaskResult whole = Run(context);
+
+  v1::TrainTask& train = *task_.mutable_train();
+  train.set_keep_weights(false);
+  train.set_until_epoch(1);
+  train.set_keep_checkpoint(true);
+  task_.mutable_lease()->set_task_id("s/1/train:1");
+  context.epochs.clear();
+  const v1::TaskResult rung = Run(context);
+  ASSERT_EQ(rung.error(), "");
+  EXPECT_EQ(rung.epochs_size(), 1);
+  EXPECT_EQ(rung.epochs(0).epoch_count(), 3);
+  EXPECT_EQ(rung.measurements(0).value(),
+            whole.epochs(0).validation_accuracy());
+  EXPECT_EQ(rung.weights_digest(), "");
+  ASSERT_TRUE(context.artifacts.count(rung.checkpoint_digest()));
+
+  train.set_keep_weights(true);
+  train.set_until_epoch(0);
+  train.set_checkpoint_digest(rung.checkpoint_digest());
+  task_.mutable_lease()->set_task_id("s/1/train");
+  const v1::TaskResult rest = Run(context);
+  EXPECT_EQ(context.epochs.size(), 3u);  // One and two, none of them twice.
+  EXPECT_EQ(rest.weights_digest(), whole.weights_digest());
+  EXPECT_EQ(rest.checkpoint_digest(), "");
+  EXPECT_EQ(rest.epochs_size(), 3);
+
+  // Nor does it need the checkpoint.
+  train.set_checkpoint_digest(std::string(64, '0'));
+  EXPECT_EQ(Run(context).weights_digest(), whole.weights_digest());
 }
 
 TEST_F(TrainRunnerTest, HandsACancelledTaskBack) {

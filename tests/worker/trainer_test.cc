@@ -168,6 +168,75 @@ TEST_F(TrainerTest, GoesOnFromACheckpointAsIfNothingHadHappened) {
   EXPECT_EQ(whole->loss, resumed->loss);
 }
 
+// Rungs after 1 and 3 of 4 epochs, each in a process of its own for all it
+// knows, are bit for bit the training at once.
+TEST_F(TrainerTest, PausedAtRungsIsTheSameBitForBitAsAtOnce) {
+  options_.augment = true;
+  options_.crop_padding = 1;
+  options_.cutout = 2;
+  const auto whole = Train(SmallNetwork(), data_, options_);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(whole->checkpoint, "");
+  CheckpointOptions checkpoint;
+  checkpoint.fingerprint = "training";
+  std::vector<int> heard;
+  TrainHooks hooks;
+  hooks.on_epoch = [&](const v1::EpochReport& e) {
+    heard.push_back(e.epoch());
+  };
+  for (const int until : {1, 3}) {
+    checkpoint.pause_after = until;
+    const auto rung = Train(SmallNetwork(), data_, options_, hooks, checkpoint);
+    ASSERT_TRUE(rung.ok()) << rung.status();
+    ASSERT_EQ(rung->epochs.size(), static_cast<size_t>(until));
+    EXPECT_EQ(rung->loss, whole->epochs[until - 1].validation_loss());
+    EXPECT_EQ(rung->accuracy, whole->epochs[until - 1].validation_accuracy());
+    EXPECT_NE(rung->checkpoint, "");
+    checkpoint.begin = rung->checkpoint;
+  }
+  checkpoint.pause_after = 0;
+  const auto last = Train(SmallNetwork(), data_, options_, hooks, checkpoint);
+  ASSERT_TRUE(last.ok()) << last.status();
+  EXPECT_EQ(heard, (std::vector<int>{1, 2, 3, 4}));
+  EXPECT_EQ(last->weights.SerializeAsString(),
+            whole->weights.SerializeAsString());
+  EXPECT_EQ(last->loss, whole->loss);
+  EXPECT_EQ(last->checkpoint, "");
+}
+
+TEST_F(TrainerTest, BeginsAnewWithoutTheCheckpointAndComesToTheSame) {
+  CheckpointOptions checkpoint;
+  checkpoint.fingerprint = "training";
+  checkpoint.pause_after = 2;
+  const auto good = Train(SmallNetwork(), data_, options_, {}, checkpoint);
+  checkpoint.begin = "no checkpoint at all";
+  const auto anew = Train(SmallNetwork(), data_, options_, {}, checkpoint);
+  ASSERT_TRUE(good.ok() && anew.ok());
+  EXPECT_EQ(good->weights.SerializeAsString(),
+            anew->weights.SerializeAsString());
+  EXPECT_EQ(good->loss, anew->loss);
+  // One that has gone too far is of no use either.
+  checkpoint.begin = good->checkpoint;
+  checkpoint.pause_after = 1;
+  const auto earlier = Train(SmallNetwork(), data_, options_, {}, checkpoint);
+  ASSERT_TRUE(earlier.ok());
+  EXPECT_EQ(earlier->epochs.size(), 1u);
+}
+
+TEST_F(TrainerTest, ReportsARungAgainWithoutTraining) {
+  CheckpointOptions checkpoint;
+  checkpoint.fingerprint = "training";
+  checkpoint.pause_after = 2;
+  const auto first = Train(SmallNetwork(), data_, options_, {}, checkpoint);
+  ASSERT_TRUE(first.ok());
+  checkpoint.begin = first->checkpoint;
+  const auto again = Train(SmallNetwork(), data_, options_, {}, checkpoint);
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->images, 0);
+  EXPECT_EQ(again->accuracy, first->accuracy);
+  EXPECT_EQ(again->checkpoint, first->checkpoint);
+}
+
 TEST(ResolveTrainSpec, FillsInTheDocumentedDefaults) {
   const auto options = ResolveTrainSpec(v1::TrainSpec(), {1, 28, 28}, 3);
   ASSERT_TRUE(options.ok());

@@ -51,9 +51,8 @@ std::string DigestOf(absl::string_view fingerprint, absl::string_view body) {
 
 }  // namespace
 
-absl::Status WriteCheckpoint(const std::string& path,
-                             absl::string_view fingerprint,
-                             const Checkpoint& checkpoint) {
+std::string SerializeCheckpoint(absl::string_view fingerprint,
+                                const Checkpoint& checkpoint) {
   v1::TaskResult progress;
   for (const v1::EpochReport& epoch : checkpoint.epochs) {
     *progress.add_epochs() = epoch;
@@ -67,20 +66,17 @@ absl::Status WriteCheckpoint(const std::string& path,
   AppendFloats(checkpoint.momentum, &body);
   AppendFloats(checkpoint.statistics, &body);
   body += DigestOf(fingerprint, body);
-  return WriteFileAtomically(path, body);
+  return body;
 }
 
-absl::StatusOr<Checkpoint> ReadCheckpoint(const std::string& path,
-                                          absl::string_view fingerprint) {
-  HWNAS_ASSIGN_OR_RETURN(const std::string file, ReadFile(path));
-  const auto damaged = [&path] {
-    return absl::DataLossError(
-        absl::StrCat(path, " is not a whole checkpoint of this task"));
+absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view bytes,
+                                           absl::string_view fingerprint) {
+  const auto damaged = [] {
+    return absl::DataLossError("not a whole checkpoint of this training");
   };
-  if (file.size() < kDigestSize) return damaged();
-  absl::string_view data(file.data(), file.size() - kDigestSize);
-  if (DigestOf(fingerprint, data) !=
-      absl::string_view(file).substr(data.size())) {
+  if (bytes.size() < kDigestSize) return damaged();
+  absl::string_view data = bytes.substr(0, bytes.size() - kDigestSize);
+  if (DigestOf(fingerprint, data) != bytes.substr(data.size())) {
     return damaged();
   }
   constexpr size_t kMagicSize = sizeof(kMagic) - 1;
@@ -105,6 +101,22 @@ absl::StatusOr<Checkpoint> ReadCheckpoint(const std::string& path,
     return damaged();
   }
   return checkpoint;
+}
+
+absl::Status WriteCheckpoint(const std::string& path,
+                             absl::string_view fingerprint,
+                             const Checkpoint& checkpoint) {
+  return WriteFileAtomically(path,
+                             SerializeCheckpoint(fingerprint, checkpoint));
+}
+
+absl::StatusOr<Checkpoint> ReadCheckpoint(const std::string& path,
+                                          absl::string_view fingerprint) {
+  HWNAS_ASSIGN_OR_RETURN(const std::string file, ReadFile(path));
+  absl::StatusOr<Checkpoint> checkpoint = ParseCheckpoint(file, fingerprint);
+  if (checkpoint.ok()) return checkpoint;
+  return absl::DataLossError(
+      absl::StrCat(path, ": ", checkpoint.status().message()));
 }
 
 }  // namespace hwnas::worker

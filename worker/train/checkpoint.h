@@ -1,6 +1,7 @@
-// A training interrupted between two epochs, on disk.
+// A training interrupted between two epochs, as bytes: on disk, or stored with
+// the controller so that any worker can go on.
 //
-// File: "hwnasckp", then little-endian uint32 version (1), uint32 length and
+// Bytes: "hwnasckp", then little-endian uint32 version (1), uint32 length and
 // bytes of a serialized v1.TaskResult holding the epochs so far, uint64 count
 // and that many floats for each of parameters, momentum and statistics, and
 // last the SHA-256 (64 hex digits) of the fingerprint and everything before.
@@ -26,7 +27,16 @@ struct Checkpoint {
   std::vector<float> statistics;  // Batch normalisation, in order.
 };
 
-// Replaces the file atomically. `fingerprint` names what is trained and how.
+// `fingerprint` names what is trained and how.
+std::string SerializeCheckpoint(absl::string_view fingerprint,
+                                const Checkpoint& checkpoint);
+
+// DATA_LOSS if the bytes are damaged or of something else. Fit for bytes from
+// outside.
+absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view bytes,
+                                           absl::string_view fingerprint);
+
+// Replaces the file atomically.
 absl::Status WriteCheckpoint(const std::string& path,
                              absl::string_view fingerprint,
                              const Checkpoint& checkpoint);

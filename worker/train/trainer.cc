@@ -179,6 +179,9 @@ class Training {
         options_(options),
         hooks_(hooks),
         checkpoint_(checkpoint),
+        end_(checkpoint.pause_after > 0
+                 ? std::min(checkpoint.pause_after, options.epochs)
+                 : options.epochs),
         module_(graph, options.seed, TrainingDevice()),
         optimizer_(module_, options) {}
 
@@ -188,7 +191,7 @@ class Training {
     loading.batch = options_.batch;
     loading.seed = options_.seed;
     loading.first_epoch = static_cast<int>(outcome_.epochs.size());
-    loading.epochs = options_.epochs;
+    loading.epochs = end_;
     if (options_.augment) {
       loading.augment.flip = data_.dataset->flip_keeps_class;
       loading.augment.crop_padding = options_.crop_padding;
@@ -201,9 +204,9 @@ class Training {
         std::llround(options_.warmup_epochs * static_cast<double>(steps)),
         steps * options_.epochs);
     absl::Time saved = absl::Now();
-    for (int epoch = loading.first_epoch; epoch < options_.epochs; ++epoch) {
+    for (int epoch = loading.first_epoch; epoch < end_; ++epoch) {
       HWNAS_RETURN_IF_ERROR(TrainEpoch(epoch, schedule, loader));
-      if (checkpoint_.path.empty() || epoch + 1 == options_.epochs) continue;
+      if (checkpoint_.path.empty() || epoch + 1 == end_) continue;
       if (absl::Now() - saved >= checkpoint_.interval) {
         HWNAS_RETURN_IF_ERROR(Save());
         saved = absl::Now();
@@ -212,6 +215,10 @@ class Training {
     outcome_.accuracy = outcome_.epochs.back().validation_accuracy();
     outcome_.loss = outcome_.epochs.back().validation_loss();
     outcome_.weights = ExportWeights(module_, "");
+    if (end_ < options_.epochs) {
+      outcome_.checkpoint =
+          SerializeCheckpoint(checkpoint_.fingerprint, MakeCheckpoint());
+    }
     return std::move(outcome_);
   }
 
@@ -258,8 +265,7 @@ class Training {
     outcome_.train_seconds += seconds;
 
     Evaluation evaluation;
-    const bool evaluate =
-        !data_.evaluate_last_epoch_only || epoch + 1 == options_.epochs;
+    const bool evaluate = !data_.evaluate_last_epoch_only || epoch + 1 == end_;
     if (evaluate) {
       evaluation = EvaluateModule(
           module_, *data_.dataset,
@@ -294,7 +300,7 @@ class Training {
     return statistics;
   }
 
-  absl::Status Save() {
+  Checkpoint MakeCheckpoint() {
     Checkpoint checkpoint;
     checkpoint.epochs = outcome_.epochs;
     checkpoint.parameters = ToVector(module_.flat_parameters());
@@ -304,15 +310,26 @@ class Training {
       checkpoint.statistics.insert(checkpoint.statistics.end(), values.begin(),
                                    values.end());
     }
+    return checkpoint;
+  }
+
+  absl::Status Save() {
     return WriteCheckpoint(checkpoint_.path, checkpoint_.fingerprint,
-                           checkpoint);
+                           MakeCheckpoint());
   }
 
   // A checkpoint that cannot be used only costs time.
   void Resume() {
-    if (checkpoint_.path.empty()) return;
-    const absl::StatusOr<Checkpoint> checkpoint =
-        ReadCheckpoint(checkpoint_.path, checkpoint_.fingerprint);
+    if (!checkpoint_.begin.empty()) {
+      ResumeFrom(ParseCheckpoint(checkpoint_.begin, checkpoint_.fingerprint));
+    }
+    if (!checkpoint_.path.empty()) {
+      ResumeFrom(ReadCheckpoint(checkpoint_.path, checkpoint_.fingerprint));
+    }
+  }
+
+  // Nothing changes unless it leads further, and not too far.
+  void ResumeFrom(const absl::StatusOr<Checkpoint>& checkpoint) {
     if (!checkpoint.ok()) return;
     const auto parameters =
         static_cast<size_t>(module_.flat_parameters().numel());
@@ -321,7 +338,8 @@ class Training {
     if (checkpoint->parameters.size() != parameters ||
         checkpoint->momentum.size() != parameters ||
         checkpoint->statistics.size() != statistics ||
-        checkpoint->epochs.size() >= static_cast<size_t>(options_.epochs)) {
+        checkpoint->epochs.size() <= outcome_.epochs.size() ||
+        checkpoint->epochs.size() > static_cast<size_t>(end_)) {
       return;
     }
     torch::NoGradGuard no_grad;
@@ -341,6 +359,7 @@ class Training {
   const TrainOptions& options_;
   const TrainHooks& hooks_;
   const CheckpointOptions& checkpoint_;
+  const int end_;  // Epochs finished when this run ends.
   GraphModule module_;
   FlatSgd optimizer_;
   TrainOutcome outcome_;

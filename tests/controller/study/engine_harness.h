@@ -2,6 +2,7 @@
 // nothing until the test lets them: whole searches in milliseconds, one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -163,13 +164,24 @@ class EngineHarness {
     const std::string digest =
         engine->GetTrial(id->study_id, id->number)->architecture().digest();
     if (task.has_train()) {
+      const v1::TrainTask& train = task.train();
+      const int all = std::max(1, train.train().epochs());
+      const int epochs = train.until_epoch() > 0 ? train.until_epoch() : all;
+      for (int epoch = 1; epoch <= epochs; ++epoch) {
+        *result.add_epochs() = Epoch(digest, epoch, all);
+      }
+      const v1::EpochReport& last = *result.epochs().rbegin();
       *result.add_measurements() =
-          Value("accuracy", 60 + 35 * Noise(digest, 1));
-      *result.add_measurements() = Value("validation_loss", Noise(digest, 2));
-      const std::string weights =
-          *artifacts.Put(absl::StrCat("weights of ", task.trial()));
-      engine->OnArtifact(weights);
-      result.set_weights_digest(weights);
+          Value("accuracy", last.validation_accuracy());
+      *result.add_measurements() =
+          Value("validation_loss", last.validation_loss());
+      if (epochs == all) {
+        result.set_weights_digest(
+            Store(absl::StrCat("weights of ", task.trial())));
+      } else {
+        result.set_checkpoint_digest(
+            Store(absl::StrCat("epoch ", epochs, " of ", task.trial())));
+      }
     } else {
       const std::string& device = task.measure().device_class();
       const int salt = device == "x86_64" ? 3 : 3 + static_cast<int>(device[0]);
@@ -177,6 +189,27 @@ class EngineHarness {
           Value("latency_ms", 1 + 9 * Noise(digest, salt), device);
     }
     return result;
+  }
+
+  // How a training stands after an epoch. The full one ends with `accuracy`
+  // 60 to 95, which after a third of it is worse by about a fifth.
+  static v1::EpochReport Epoch(const std::string& digest, int epoch, int all) {
+    const double missing = 1 - static_cast<double>(epoch) / all;
+    v1::EpochReport report;
+    report.set_epoch(epoch);
+    report.set_epoch_count(all);
+    report.set_validation_accuracy((60 + 35 * Noise(digest, 1)) *
+                                       (1 - 0.3 * missing) -
+                                   4 * missing * Noise(digest, epoch + 7));
+    report.set_validation_loss(Noise(digest, 2) + missing);
+    return report;
+  }
+
+  // As an executor stores a file.
+  std::string Store(const std::string& data) {
+    const std::string digest = *artifacts.Put(data);
+    engine->OnArtifact(digest);
+    return digest;
   }
 
   void Reply(Session& session, const v1::TaskResult& result) {
@@ -294,5 +327,16 @@ class EngineHarness {
   std::shared_ptr<prometheus::Registry> registry_;
   std::unique_ptr<ControllerMetrics> metrics_;
 };
+
+// A journal cut after `events` events.
+inline std::shared_ptr<FaultyJournalStore> Prefix(EngineHarness& h,
+                                                  const std::string& study_id,
+                                                  int64_t events) {
+  auto store = std::make_shared<FaultyJournalStore>();
+  std::vector<v1::JournalEvent> all = h.Events(study_id);
+  all.resize(events);
+  EXPECT_TRUE(store->Append(study_id, 0, absl::MakeSpan(all)).ok());
+  return store;
+}
 
 }  // namespace hwnas::controller

@@ -154,17 +154,6 @@ TEST(StudyEngine, SameSeedSameSearch) {
   EXPECT_NE(searches[0], searches[2]);
 }
 
-// A journal cut after `events` events.
-std::shared_ptr<FaultyJournalStore> Prefix(EngineHarness& h,
-                                           const std::string& study_id,
-                                           int64_t events) {
-  auto store = std::make_shared<FaultyJournalStore>();
-  std::vector<v1::JournalEvent> all = h.Events(study_id);
-  all.resize(events);
-  EXPECT_TRUE(store->Append(study_id, 0, absl::MakeSpan(all)).ok());
-  return store;
-}
-
 TEST(StudyEngine, GoesOnWithTheVerySameSearchAfterACrashAtAnyInstant) {
   v1::StudySpec spec = ToySpec(24);
   auto* constraint = spec.add_constraints();

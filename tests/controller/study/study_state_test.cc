@@ -13,6 +13,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 v1::StudySpec Spec() {
   v1::StudySpec spec;
@@ -140,7 +141,9 @@ TEST(StudyState, WalksATrialThroughItsStages) {
   ASSERT_TRUE(j.End(1, v1::Trial::COMPLETED).ok());
   EXPECT_EQ(j.state.completed_count(), 1);
   EXPECT_THAT(j.state.active(), IsEmpty());
-  EXPECT_THAT(j.state.observed(), ElementsAre(1));
+  ASSERT_THAT(j.state.observed(), SizeIs(1));
+  EXPECT_EQ(j.state.observed()[0].trial, 1);
+  EXPECT_EQ(j.state.observed()[0].fidelity, 1);
   EXPECT_TRUE(j.state.OnFront(1));
 }
 

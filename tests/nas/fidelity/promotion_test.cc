@@ -1,4 +1,5 @@
 // Who goes on, by tables: the trials of a study so far, and the next promotion.
+#include <cmath>
 #include <map>
 #include <optional>
 #include <queue>
@@ -40,6 +41,15 @@ TEST(Asha, PromotesTheBestThirdOfARung) {
   EXPECT_THAT(Next(AshaConfig{}, b), Optional(3));
 }
 
+TEST(Asha, LetsOnAsManyAsTheNextRungHasMoreEpochs) {
+  RungBuilder b({12, 60});
+  for (const double loss : {4, 3, 2, 1}) b.Losses({loss});
+  EXPECT_EQ(Next(AshaConfig{}, b), std::nullopt);
+  EXPECT_THAT(Next(AshaConfig{.eta = 2}, b), Optional(4));
+  b.Losses({5});
+  EXPECT_THAT(Next(AshaConfig{}, b), Optional(4));
+}
+
 TEST(Asha, LooksAtTheHighestRungFirst) {
   RungBuilder b({1, 3, 9});
   b.Losses({5, 5}).Losses({4, 4}).Losses({3, 3});
@@ -76,7 +86,7 @@ TEST(Asha, PromotesAlongTheFrontWithTwoObjectives) {
 // Four were promoted, and each lost exactly 4; what would end above the best of
 // them is passed over.
 TEST(Asha, PassesOverWhatCanHardlyImproveTheFront) {
-  RungBuilder b({1, 3});
+  RungBuilder b({1, 3});  // One of three.
   for (const double loss : {10, 11, 12, 13}) b.Losses({loss, loss - 4});
   for (int i = 0; i < 6; ++i) b.Losses({20});
   b.Losses({10.5}).Losses({14});  // 12 results: four of them may go on.
@@ -180,7 +190,10 @@ TEST(SuccessiveHalving, TakesTheLastCohortAsItIs) {
 // Table 1 of the paper: R = 81, eta = 3.
 TEST(Hyperband, HasTheBracketsOfThePaper) {
   std::vector<int> sizes;
-  for (int s = 0; s < 5; ++s) sizes.push_back(HyperbandSize(3, 5, s));
+  const RungTable table({1, 3, 9, 27, 81});
+  for (int s = 0; s < 5; ++s) {
+    sizes.push_back(static_cast<int>(std::ceil(HyperbandSize(3, table, s))));
+  }
   EXPECT_THAT(sizes, ElementsAre(81, 34, 15, 8, 5));
 }
 
@@ -315,7 +328,7 @@ TEST(CheckFidelity, NamesTheBadParameter) {
               HasSubstr("asha.brackets: 4"));
   EXPECT_THAT(message(SuccessiveHalvingConfig{.cohort = -1}),
               HasSubstr("successive_halving.cohort: -1"));
-  EXPECT_THAT(message(HyperbandConfig{.eta = 0}), HasSubstr("hyperband.eta"));
+  EXPECT_THAT(message(HyperbandConfig{.eta = 0.5}), HasSubstr("hyperband.eta"));
   EXPECT_THAT(message(MedianStopConfig{.min_epochs = 0}),
               HasSubstr("median_stop.min_epochs: 0"));
   EXPECT_THAT(message(LearningCurveStopConfig{.chance = 0.7}),

@@ -466,5 +466,74 @@ TEST(WithDefaults, ChangesNothingThatIsSetAndNothingTwice) {
   EXPECT_TRUE(MessageDifferencer::Equals(WithDefaults(once), once));
 }
 
+std::vector<int> Rungs(const v1::StudySpec& spec) {
+  const v1::StudySpec filled = WithDefaults(spec);
+  EXPECT_TRUE(MessageDifferencer::Equals(WithDefaults(filled), filled));
+  EXPECT_EQ(RungsOf(filled), RungsOf(spec));
+  return RungsOf(filled);
+}
+
+TEST(Fidelity, ChoosesRungsByItself) {
+  v1::StudySpec spec = Spec();
+  EXPECT_THAT(RungsOf(spec), ElementsAre());
+  spec.mutable_train()->set_epochs(27);
+  v1::AshaFidelity& asha = *spec.mutable_fidelity()->mutable_asha();
+  EXPECT_THAT(Rungs(spec), ElementsAre(1, 3, 9, 27));
+  spec.mutable_train()->set_epochs(200);
+  EXPECT_THAT(Rungs(spec), ElementsAre(8, 24, 72, 200));
+  spec.mutable_train()->clear_epochs();
+  EXPECT_THAT(Rungs(spec), ElementsAre(1, 3, 12));
+  asha.set_min_epochs(2);
+  asha.set_eta(2.5);
+  EXPECT_THAT(Rungs(spec), ElementsAre(2, 5, 12));
+  asha.clear_min_epochs();
+  for (const int epochs : {1, 12}) asha.add_rungs(epochs);
+  EXPECT_THAT(Rungs(spec), ElementsAre(1, 12));
+  spec.mutable_fidelity()->mutable_median_stop();
+  EXPECT_THAT(Rungs(spec), ElementsAre());
+}
+
+TEST(Fidelity, MakesEachRungAStageOfTraining) {
+  v1::StudySpec spec = Spec();
+  spec.mutable_train()->set_epochs(9);
+  spec.mutable_fidelity()->mutable_hyperband();
+  std::vector<StageKey> stages = StagesOf(spec);
+  ASSERT_GE(stages.size(), 3u);
+  EXPECT_EQ(stages.back(), (StageKey{v1::TRAIN, "", 9}));
+  EXPECT_EQ(stages[stages.size() - 3], (StageKey{v1::TRAIN, "", 1}));
+  spec.mutable_fidelity()->mutable_median_stop();
+  EXPECT_EQ(StagesOf(spec).back(), (StageKey{v1::TRAIN, ""}));
+}
+
+TEST(Fidelity, ConvertsEveryKind) {
+  v1::StudySpec spec = Spec();
+  spec.mutable_train()->set_epochs(25);
+  v1::AshaFidelity& asha = *spec.mutable_fidelity()->mutable_asha();
+  asha.set_eta(4);
+  asha.set_brackets(2);
+  asha.set_front_order("epsilon_net");
+  const auto config =
+      std::get<AshaConfig>(*FidelityFromProto(WithDefaults(spec)));
+  EXPECT_EQ(config.eta, 4);
+  EXPECT_EQ(config.brackets, 2);
+  EXPECT_EQ(config.order, FrontOrder::kEpsilonNet);
+  spec.mutable_fidelity()->mutable_successive_halving()->set_cohort(17);
+  EXPECT_EQ(std::get<SuccessiveHalvingConfig>(*FidelityFromProto(spec)).cohort,
+            17);
+  spec.mutable_fidelity()->mutable_hyperband();
+  EXPECT_EQ(std::get<HyperbandConfig>(*FidelityFromProto(spec)).eta, 0);
+  spec.mutable_fidelity()->mutable_median_stop();
+  EXPECT_EQ(std::get<MedianStopConfig>(*FidelityFromProto(spec)).min_epochs, 3);
+  v1::LearningCurveStopFidelity& curve =
+      *spec.mutable_fidelity()->mutable_learning_curve_stop();
+  curve.set_min_trials(8);
+  const v1::StudySpec filled = WithDefaults(spec);
+  EXPECT_EQ(filled.fidelity().learning_curve_stop().min_epochs(), 3);
+  EXPECT_EQ(filled.fidelity().learning_curve_stop().min_trials(), 8);
+  EXPECT_EQ(filled.fidelity().learning_curve_stop().chance(), 0.05);
+  spec.mutable_fidelity()->clear_kind();
+  EXPECT_FALSE(FidelityFromProto(spec).ok());
+}
+
 }  // namespace
 }  // namespace hwnas

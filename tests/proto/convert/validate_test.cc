@@ -190,6 +190,116 @@ google::protobuf::Duration Duration(int64_t seconds, int32_t nanos) {
   return proto;
 }
 
+v1::StudySpec ValidFidelity() {
+  v1::StudySpec spec = Valid();
+  spec.mutable_fidelity()->mutable_asha();
+  return spec;
+}
+
+TEST(ValidateStudySpec, AcceptsEveryKindOfFidelity) {
+  using Change = std::function<void(v1::FidelitySpec&)>;
+  const Change changes[] = {
+      [](v1::FidelitySpec& f) { f.mutable_asha(); },
+      [](v1::FidelitySpec& f) {
+        v1::AshaFidelity& asha = *f.mutable_asha();
+        for (const int epochs : {1, 4, 12}) asha.add_rungs(epochs);
+        asha.set_brackets(3);
+        asha.set_eta(1.5);
+        asha.set_front_order("epsilon_net");
+      },
+      [](v1::FidelitySpec& f) { f.mutable_asha()->set_min_epochs(6); },
+      [](v1::FidelitySpec& f) {
+        f.mutable_successive_halving()->set_cohort(40);
+      },
+      [](v1::FidelitySpec& f) { f.mutable_hyperband(); },
+      [](v1::FidelitySpec& f) { f.mutable_median_stop()->set_min_epochs(12); },
+      [](v1::FidelitySpec& f) {
+        f.mutable_learning_curve_stop()->set_chance(0.5);
+      },
+  };
+  for (const Change& change : changes) {
+    v1::StudySpec spec = Valid();
+    change(*spec.mutable_fidelity());
+    EXPECT_THAT(Text(ValidateStudySpec(spec)), IsEmpty());
+    EXPECT_THAT(Text(ValidateStudySpec(WithDefaults(spec))), IsEmpty());
+  }
+}
+
+TEST(ValidateStudySpec, NamesWhatIsWrongWithTheFidelity) {
+  const Row rows[] = {
+      {[](v1::StudySpec& s) { s.mutable_fidelity()->clear_kind(); },
+       "spec.fidelity", "has no kind: expected asha"},
+      {[](v1::StudySpec& s) {
+         s.mutable_objectives(0)->set_minimize("flops_m");
+       },
+       "spec.fidelity", "has nothing to cut short"},
+      {[](v1::StudySpec& s) { s.mutable_external(); }, "spec.fidelity",
+       "is not expected with external"},
+      {[](v1::StudySpec& s) { s.mutable_train()->set_epochs(1); },
+       "spec.fidelity.asha", "expected at least 2"},
+      {[](v1::StudySpec& s) {
+         s.mutable_fidelity()->mutable_asha()->set_min_epochs(12);
+       },
+       "spec.fidelity.asha.min_epochs", "12 is out of range: expected 1 to 11"},
+      {[](v1::StudySpec& s) {
+         s.mutable_fidelity()->mutable_asha()->set_min_epochs(11);
+       },
+       "spec.fidelity.asha", "has no rung below all 12 epochs"},
+      {[](v1::StudySpec& s) {
+         s.mutable_fidelity()->mutable_asha()->set_eta(1);
+       },
+       "spec.fidelity.asha.eta", "more than 1"},
+      {[](v1::StudySpec& s) {
+         s.mutable_fidelity()->mutable_asha()->set_eta(kNaN);
+       },
+       "spec.fidelity.asha.eta", "more than 1"},
+      {[](v1::StudySpec& s) {
+         s.mutable_fidelity()->mutable_asha()->add_rungs(12);
+       },
+       "spec.fidelity.asha.rungs", "1 rungs: expected 2 to 32"},
+      {[](v1::StudySpec& s) {
+         for (const int e : {3, 2, 12}) {
+           s.mutable_fidelity()->mutable_asha()->add_rungs(e);
+         }
+       },
+       "spec.fidelity.asha.rungs[1]", "2: expected at least 4"},
+      {[](v1::StudySpec& s) {
+         for (const int e : {3, 10}) {
+           s.mutable_fidelity()->mutable_hyperband()->add_rungs(e);
+         }
+       },
+       "spec.fidelity.hyperband.rungs[1]",
+       "10 is not the whole training: expected 12"},
+      {[](v1::StudySpec& s) {
+         v1::AshaFidelity& asha = *s.mutable_fidelity()->mutable_asha();
+         asha.set_min_epochs(2);
+         for (const int e : {3, 12}) asha.add_rungs(e);
+       },
+       "spec.fidelity.asha.min_epochs", "is not expected with rungs"},
+      {[](v1::StudySpec& s) {
+         s.mutable_fidelity()->mutable_asha()->set_front_order("hypervolum");
+       },
+       "spec.fidelity.asha.front_order", "did you mean hypervolume?"},
+      {[](v1::StudySpec& s) {
+         s.mutable_fidelity()->mutable_asha()->set_brackets(4);
+       },
+       "spec.fidelity.asha.brackets", "4 is out of range: expected 1 to 3"},
+      {[](v1::StudySpec& s) {
+         s.mutable_fidelity()->mutable_successive_halving()->set_cohort(-1);
+       },
+       "spec.fidelity.successive_halving.cohort", "expected 1 to 100000"},
+      {[](v1::StudySpec& s) {
+         s.mutable_fidelity()->mutable_median_stop()->set_min_epochs(13);
+       },
+       "spec.fidelity.median_stop.min_epochs", "expected 1 to 12"},
+      {[](v1::StudySpec& s) {
+         s.mutable_fidelity()->mutable_learning_curve_stop()->set_chance(0.6);
+       },
+       "spec.fidelity.learning_curve_stop.chance", "at most 0.5"},
+  };
+  ExpectEachAlone(ValidFidelity, rows);
+}
+
 TEST(ValidateStudySpec, NamesWhatIsWrongWithMetrics) {
   const Row rows[] = {
       {[](v1::StudySpec& s) { s.clear_objectives(); }, "spec.objectives",
