@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/memory/memory.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -153,13 +154,45 @@ absl::StatusOr<std::unique_ptr<DeclaredSpace>> DeclaredSpace::Create(
     AppendConditions(config.forbid[i], &content);
     absl::StrAppend(&content, "\n");
   }
+  if (config.network) {
+    absl::StrAppend(&content, DeclaredNetwork::Describe(*config.network));
+    auto network = DeclaredNetwork::Create(*config.network, space->decisions_);
+    if (!network.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("declared.", network.status().message()));
+    }
+    space->network_ = *std::move(network);
+  }
   space->key_ = absl::StrCat("declared ", Sha256Hex(content));
   const absl::Status common = space->CheckValidPointsAreCommon();
   if (!common.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("declared.forbid: ", common.message()));
   }
+  if (space->network_ != nullptr) HWNAS_RETURN_IF_ERROR(space->TryNetworks());
   return space;
+}
+
+absl::Status DeclaredSpace::TryNetworks() const {
+  constexpr int kSamples = 64;
+  Rng rng(0);
+  for (int i = 0; i < kSamples + 2; ++i) {
+    Architecture point = Sample(rng);
+    if (i < 2) {  // All first options, then all last.
+      for (size_t d = 0; d < decisions_.size(); ++d) {
+        point.choices[d] =
+            i == 0 ? 0 : static_cast<int>(decisions_[d].options.size()) - 1;
+      }
+      if (!Validate(point).ok()) continue;
+    }
+    const absl::Status status = SearchSpace::Decode(point).status();
+    if (!status.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("declared.network: '", ToText(point),
+                       "' is not possible: ", status.message()));
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status DeclaredSpace::AddChoice(const DeclaredChoice& choice,
@@ -281,11 +314,34 @@ absl::Status DeclaredSpace::Validate(const Architecture& architecture) const {
   return absl::OkStatus();
 }
 
+std::vector<bool> DeclaredSpace::Settle(Architecture* architecture) const {
+  std::vector<bool> matters = Active(*architecture);
+  for (size_t d = 0; d < matters.size(); ++d) {
+    if (!matters[d]) architecture->choices[d] = 0;
+  }
+  if (network_ == nullptr) return matters;
+  std::vector<bool> read(decisions_.size());
+  network_->Resolve(architecture->choices, &read);
+  for (const Conditions& rule : forbidden_) {
+    for (const Condition& condition : rule) read[condition.decision] = true;
+  }
+  // Whether a choice that is looked at has a say depends on its conditions.
+  for (size_t d = read.size(); d-- > 0;) {
+    if (!read[d]) continue;
+    for (const Condition& condition : when_[d]) read[condition.decision] = true;
+  }
+  for (size_t d = 0; d < matters.size(); ++d) {
+    matters[d] = matters[d] && read[d];
+  }
+  return matters;
+}
+
 std::vector<int> DeclaredSpace::Mattering(const Architecture& canonical) const {
-  const std::vector<bool> active = Active(canonical);
+  Architecture architecture = canonical;
+  const std::vector<bool> matters = Settle(&architecture);
   std::vector<int> mattering;
-  for (size_t d = 0; d < active.size(); ++d) {
-    if (active[d]) mattering.push_back(static_cast<int>(d));
+  for (size_t d = 0; d < matters.size(); ++d) {
+    if (matters[d]) mattering.push_back(static_cast<int>(d));
   }
   return mattering;
 }
@@ -293,27 +349,30 @@ std::vector<int> DeclaredSpace::Mattering(const Architecture& canonical) const {
 Architecture DeclaredSpace::Canonicalize(
     const Architecture& architecture) const {
   RequireValid(architecture);
-  const std::vector<bool> active = Active(architecture);
   Architecture result = architecture;
-  for (size_t d = 0; d < active.size(); ++d) {
-    if (!active[d]) result.choices[d] = 0;
+  const std::vector<bool> matters = Settle(&result);
+  for (size_t d = 0; d < matters.size(); ++d) {
+    if (!matters[d]) result.choices[d] = 0;
   }
   return result;
 }
 
 std::string DeclaredSpace::CanonicalKey(
     const Architecture& architecture) const {
-  return ToText(architecture);
+  if (network_ == nullptr) return ToText(architecture);
+  return DeclaredNetwork::Text(
+      network_->Resolve(Canonicalize(architecture).choices, /*read=*/nullptr));
 }
 
 std::string DeclaredSpace::ToText(const Architecture& architecture) const {
   RequireValid(architecture);
-  const std::vector<bool> active = Active(architecture);
+  Architecture settled = architecture;
+  const std::vector<bool> matters = Settle(&settled);
   std::string text;
-  for (size_t d = 0; d < active.size(); ++d) {
-    if (!active[d]) continue;
+  for (size_t d = 0; d < matters.size(); ++d) {
+    if (!matters[d]) continue;
     if (!text.empty()) text.push_back(' ');
-    text.append(text_[d][architecture.choices[d]]);
+    text.append(text_[d][settled.choices[d]]);
   }
   return text;
 }
@@ -327,42 +386,57 @@ absl::StatusOr<Architecture> DeclaredSpace::FromText(
   }
   Architecture result;
   result.choices.assign(decisions_.size(), 0);
-  std::vector<bool> active(decisions_.size());
+  std::vector<bool> given(decisions_.size());
   std::vector<absl::string_view> items;
   if (!text.empty()) items = absl::StrSplit(text, ' ');
-  size_t next = 0;
-  for (size_t d = 0; d < decisions_.size(); ++d) {
-    active[d] = Holds(when_[d], result, active);
-    if (!active[d]) continue;
-    const absl::string_view item = next < items.size() ? items[next] : "";
-    ++next;
+  size_t d = 0;
+  for (const absl::string_view item : items) {
+    const absl::string_view name = item.substr(0, item.find('='));
+    while (d < decisions_.size() && decisions_[d].name != name) ++d;
+    if (d == decisions_.size()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "'", item, "': expected name=option of a choice, in their order"));
+    }
     const auto found = std::find(text_[d].begin(), text_[d].end(), item);
     if (found == text_[d].end()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "'", item, "': expected '", decisions_[d].name, "=' and one of ",
-          absl::StrJoin(decisions_[d].options, ", ")));
+      return absl::InvalidArgumentError(
+          absl::StrCat("'", item, "': expected '", name, "=' and one of ",
+                       absl::StrJoin(decisions_[d].options, ", ")));
     }
     result.choices[d] = static_cast<int>(found - text_[d].begin());
-  }
-  if (next < items.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", items[next], "': expected nothing more"));
+    given[d++] = true;
   }
   HWNAS_RETURN_IF_ERROR(Validate(result));
+  Architecture settled = result;
+  const std::vector<bool> matters = Settle(&settled);
+  for (size_t i = 0; i < matters.size(); ++i) {
+    if (matters[i] == given[i]) continue;
+    return absl::InvalidArgumentError(
+        given[i] ? absl::StrCat("'", text_[i][result.choices[i]],
+                                "' does not matter here: expected it left out")
+                 : absl::StrCat("'", decisions_[i].name,
+                                "' is missing: expected one of ",
+                                absl::StrJoin(decisions_[i].options, ", ")));
+  }
   return result;
 }
 
 absl::StatusOr<ModelGraph> DeclaredSpace::Decode(
     const Architecture& architecture, const DecodeOptions& /*options*/) const {
   RequireValid(architecture);
-  return absl::FailedPreconditionError(
-      "the declared space has choices but no network");
+  if (network_ == nullptr) {
+    return absl::FailedPreconditionError(
+        "the declared space has choices but no network");
+  }
+  return network_->Build(network_->Resolve(Canonicalize(architecture).choices,
+                                           /*read=*/nullptr));
 }
 
 std::optional<std::vector<Architecture>> DeclaredSpace::Enumerate(
     double limit) const {
-  // Choices that do not matter are passed over: counts only what does.
+  // Choices without an active condition are passed over.
   std::vector<Architecture> points;
+  absl::flat_hash_set<std::string> known;
   Architecture point;
   point.choices.assign(decisions_.size(), 0);
   std::vector<bool> active(decisions_.size());
@@ -376,7 +450,10 @@ std::optional<std::vector<Architecture>> DeclaredSpace::Enumerate(
     }
     if (d == decisions_.size()) {
       if (++visited > limit) return false;
-      if (Validate(point).ok()) points.push_back(point);
+      if (Validate(point).ok() &&
+          (network_ == nullptr || known.insert(CanonicalKey(point)).second)) {
+        points.push_back(Canonicalize(point));
+      }
       return true;
     }
     const int options = static_cast<int>(decisions_[d].options.size());

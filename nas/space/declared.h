@@ -1,6 +1,9 @@
 // Declared spaces: a study itself says what there is to choose from, and
 // optionally the network that the choices decide about; no C++ is needed.
 //
+// The network, if there is one, is in nas/space/declared_network.h. Which
+// choices matter follows from it, too: those that it looks at.
+//
 // A choice has options: names without an order, values in an order, or a range
 // of integers. It may matter only under conditions on earlier choices. Rules
 // forbid combinations. A space without a network has points, digests and
@@ -15,13 +18,16 @@
 #include <string>
 #include <vector>
 
+#include "nas/space/declared_network.h"
 #include "nas/space/search_space.h"
 #include "nas/space/space_factory.h"
 
 namespace hwnas {
 
 // Choices that do not matter are canonically their first option, and no part of
-// the canonical key.
+// the canonical key; those in rules always count as looked at. With a network,
+// the key is what the network is made of: architectures that come to the same
+// blocks share a digest, though their canonical choices may differ.
 class DeclaredSpace final : public SearchSpace {
  public:
   static absl::StatusOr<std::unique_ptr<DeclaredSpace>> Create(
@@ -55,6 +61,8 @@ class DeclaredSpace final : public SearchSpace {
   using Conditions = std::vector<Condition>;
 
   DeclaredSpace() = default;
+  // Decodes a few points.
+  absl::Status TryNetworks() const;
   absl::Status AddChoice(const DeclaredChoice& choice, const std::string& path);
   // `number` stands for # in names of choices; empty: it must not occur.
   absl::StatusOr<Conditions> Compile(
@@ -66,6 +74,9 @@ class DeclaredSpace final : public SearchSpace {
                     const std::vector<bool>& active);
   // Which choices matter by their own conditions.
   std::vector<bool> Active(const Architecture& architecture) const;
+  // Sets what has no active condition to the first option, finds what else the
+  // network does not look at, and returns which choices matter.
+  std::vector<bool> Settle(Architecture* architecture) const;
 
   // All constant after construction.
   std::string key_;
@@ -73,6 +84,7 @@ class DeclaredSpace final : public SearchSpace {
   std::vector<Conditions> when_;                // Of each decision.
   std::vector<std::vector<std::string>> text_;  // "name=option" of each option.
   std::vector<Conditions> forbidden_;
+  std::unique_ptr<DeclaredNetwork> network_;  // May be null.
 };
 
 }  // namespace hwnas

@@ -1,6 +1,7 @@
 // Search spaces by configuration.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -166,10 +167,47 @@ struct DeclaredChoice {
   friend bool operator==(const DeclaredChoice&,
                          const DeclaredChoice&) = default;
 };
+// See nas/space/declared_network.h.
+struct DeclaredBlock {
+  enum Kind {
+    kConv,
+    kDepthwise,
+    kMbConv,
+    kPool,
+    kResidual,
+    kParallel,
+    kRepeat,
+    kChoose,
+    kHead
+  };
+  Kind kind = kConv;
+  // As a study spells them: "channels" is "24*width".
+  std::map<std::string, std::string> parameters;
+  // Blocks inside: of residual and repeat one list, of parallel one for each
+  // branch, of choose one for each case.
+  std::vector<std::vector<DeclaredBlock>> bodies;
+  std::vector<std::vector<std::string>> cases;  // Options of each case.
+
+  friend bool operator==(const DeclaredBlock&, const DeclaredBlock&) = default;
+};
+struct DeclaredNetworkConfig {
+  TensorShape input{3, 32, 32};
+  int classes = 10;  // 2 to 100000.
+  // Side of the square that images are scaled to, a parameter; empty: as input.
+  std::string resolution;
+  // Channels are rounded to multiples of it, 1 to 256.
+  int channel_multiple = 1;
+  std::vector<DeclaredBlock> blocks;
+
+  friend bool operator==(const DeclaredNetworkConfig&,
+                         const DeclaredNetworkConfig&) = default;
+};
 struct DeclaredConfig {
   std::vector<DeclaredChoice> choices;  // 1 to 512, written out.
   // Combinations that are no points: all conditions of a rule hold.
   std::vector<std::vector<DeclaredCondition>> forbid;
+  // Without one there is nothing to train or measure.
+  std::optional<DeclaredNetworkConfig> network;
 
   friend bool operator==(const DeclaredConfig&,
                          const DeclaredConfig&) = default;

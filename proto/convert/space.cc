@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <map>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
@@ -78,6 +80,97 @@ std::vector<DeclaredCondition> Conditions(
   return conditions;
 }
 
+// All texts of a block's message are its parameters.
+std::map<std::string, std::string> Parameters(
+    const google::protobuf::Message& block) {
+  std::map<std::string, std::string> parameters;
+  const auto& type = *block.GetDescriptor();
+  for (int i = 0; i < type.field_count(); ++i) {
+    const google::protobuf::FieldDescriptor* field = type.field(i);
+    if (field->is_repeated() ||
+        field->type() != google::protobuf::FieldDescriptor::TYPE_STRING) {
+      continue;
+    }
+    const std::string value = block.GetReflection()->GetString(block, field);
+    if (!value.empty()) parameters[field->name()] = value;
+  }
+  return parameters;
+}
+
+absl::StatusOr<std::vector<DeclaredBlock>> Blocks(
+    const google::protobuf::RepeatedPtrField<v1::NetworkBlock>& in,
+    const std::string& path, int depth = 0) {
+  // Deeper ones are an error of the space, too; this bounds the recursion.
+  constexpr int kMaxDepth = 16;
+  if (depth > kMaxDepth) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": blocks in blocks are too deep: expected at most ",
+                     kMaxDepth, " levels"));
+  }
+  std::vector<DeclaredBlock> blocks;
+  for (int i = 0; i < in.size(); ++i) {
+    DeclaredBlock& out = blocks.emplace_back();
+    const std::string at = absl::StrCat(path, "[", i, "]");
+    const auto read = [&](DeclaredBlock::Kind kind, const auto& block) {
+      out.kind = kind;
+      out.parameters = Parameters(block);
+    };
+    const auto body = [&](const auto& inner,
+                          const std::string& where) -> absl::Status {
+      HWNAS_ASSIGN_OR_RETURN(out.bodies.emplace_back(),
+                             Blocks(inner, at + where, depth + 1));
+      return absl::OkStatus();
+    };
+    switch (in[i].kind_case()) {
+      case v1::NetworkBlock::kConv:
+        read(DeclaredBlock::kConv, in[i].conv());
+        break;
+      case v1::NetworkBlock::kDepthwise:
+        read(DeclaredBlock::kDepthwise, in[i].depthwise());
+        break;
+      case v1::NetworkBlock::kMbconv:
+        read(DeclaredBlock::kMbConv, in[i].mbconv());
+        break;
+      case v1::NetworkBlock::kPool:
+        read(DeclaredBlock::kPool, in[i].pool());
+        break;
+      case v1::NetworkBlock::kResidual:
+        read(DeclaredBlock::kResidual, in[i].residual());
+        HWNAS_RETURN_IF_ERROR(
+            body(in[i].residual().blocks(), ".residual.blocks"));
+        break;
+      case v1::NetworkBlock::kParallel:
+        read(DeclaredBlock::kParallel, in[i].parallel());
+        for (int k = 0; k < in[i].parallel().branches_size(); ++k) {
+          HWNAS_RETURN_IF_ERROR(
+              body(in[i].parallel().branches(k).blocks(),
+                   absl::StrCat(".parallel.branches[", k, "].blocks")));
+        }
+        break;
+      case v1::NetworkBlock::kRepeat:
+        read(DeclaredBlock::kRepeat, in[i].repeat());
+        HWNAS_RETURN_IF_ERROR(body(in[i].repeat().blocks(), ".repeat.blocks"));
+        break;
+      case v1::NetworkBlock::kChoose:
+        read(DeclaredBlock::kChoose, in[i].choose());
+        for (int k = 0; k < in[i].choose().cases_size(); ++k) {
+          const auto& of_case = in[i].choose().cases(k);
+          out.cases.emplace_back(of_case.is().begin(), of_case.is().end());
+          HWNAS_RETURN_IF_ERROR(body(
+              of_case.blocks(), absl::StrCat(".choose.cases[", k, "].blocks")));
+        }
+        break;
+      case v1::NetworkBlock::kHead:
+        read(DeclaredBlock::kHead, in[i].head());
+        break;
+      case v1::NetworkBlock::KIND_NOT_SET:
+        return absl::InvalidArgumentError(
+            absl::StrCat(at, ": is empty: expected a block such as conv"));
+    }
+  }
+  return blocks;
+}
+
 }  // namespace
 
 std::vector<int> OfaResolutions(const v1::OfaSpace& space) {
@@ -91,6 +184,30 @@ std::vector<int> OfaResolutions(const v1::OfaSpace& space) {
   }
   return resolutions;
 }
+
+namespace {
+
+// The sides that a declared network scales images to; empty if it does not, or
+// if they are not written as numbers.
+std::vector<int> DeclaredResolutions(const v1::DeclaredSpace& space) {
+  const std::string& resolution = space.network().resolution();
+  std::vector<int> sides;
+  const auto add = [&sides](const std::string& text) {
+    int side = 0;
+    if (absl::SimpleAtoi(text, &side)) sides.push_back(side);
+  };
+  if (resolution.empty()) return sides;
+  add(resolution);
+  for (const v1::DeclaredChoice& choice : space.choices()) {
+    if (choice.name() != resolution) continue;
+    for (const std::string& option : choice.options()) add(option);
+    for (const std::string& option : choice.ordered()) add(option);
+    if (choice.has_integers()) sides.push_back(choice.integers().from());
+  }
+  return sides;
+}
+
+}  // namespace
 
 std::string SpaceKinds() {
   const auto& kinds = *v1::SpaceSpec::descriptor()->oneof_decl(0);
@@ -131,7 +248,13 @@ std::optional<SpaceImages> ImagesOf(const v1::SpaceSpec& space) {
       return result;
     case v1::SpaceSpec::kHierarchical:
       return images(space.hierarchical());
-    case v1::SpaceSpec::kDeclared:
+    case v1::SpaceSpec::kDeclared: {
+      const v1::DeclaredSpace& declared = space.declared();
+      if (!declared.has_network()) return std::nullopt;
+      result = images(declared.network());
+      result.resolutions = DeclaredResolutions(declared);
+      return result;
+    }
     case v1::SpaceSpec::KIND_NOT_SET:
       break;
   }
@@ -252,6 +375,17 @@ absl::StatusOr<SpaceConfig> FromProto(const v1::SpaceSpec& proto) {
       }
       for (const v1::DeclaredRule& rule : in.forbid()) {
         config.forbid.push_back(Conditions(rule.all()));
+      }
+      if (in.has_network()) {
+        const v1::DeclaredNetwork& network = in.network();
+        DeclaredNetworkConfig& out = config.network.emplace();
+        HWNAS_ASSIGN_OR_RETURN(
+            out.input, InputShape(network.input(), "declared.network.input"));
+        out.classes = network.classes();
+        out.resolution = network.resolution();
+        AssignIfSet(network.channel_multiple(), &out.channel_multiple);
+        HWNAS_ASSIGN_OR_RETURN(
+            out.blocks, Blocks(network.blocks(), "declared.network.blocks"));
       }
       return config;
     }

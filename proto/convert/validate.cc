@@ -759,18 +759,19 @@ void CheckSpace(const v1::StudySpec& spec, Checker* out) {
   if (space.has_nasbench201()) CheckNasbench201(space.nasbench201(), path, out);
   if (space.has_mobile()) CheckMobile(space.mobile(), path, out);
   if (const std::optional<SpaceImages> images = ImagesOf(space)) {
-    const bool input_ok = CheckInput(path + ".input", images->input, out);
+    const std::string at = space.has_declared() ? path + ".network" : path;
+    const bool input_ok = CheckInput(at + ".input", images->input, out);
     bool classes_ok = true;
     if (images->classes == 0) {
-      out->Add(path + ".classes", "is required: expected 2 to 100000");
+      out->Add(at + ".classes", "is required: expected 2 to 100000");
       classes_ok = false;
     } else if (images->classes < 2 || images->classes > kMaxClasses) {
-      out->Range(path + ".classes", images->classes, 2, kMaxClasses);
+      out->Range(at + ".classes", images->classes, 2, kMaxClasses);
       classes_ok = false;
     }
     if (input_ok && classes_ok && spec.has_train() && !spec.has_external()) {
       if (const DatasetInfo* dataset = FindDataset(spec.train().dataset())) {
-        CheckFitsDataset(*dataset, path, images->input, images->classes, out);
+        CheckFitsDataset(*dataset, at, images->input, images->classes, out);
       }
     }
   } else if (!spec.has_external() && !spec.has_replay()) {

@@ -133,13 +133,15 @@ TEST(DeclaredSpace, RefusesOtherText) {
     return read.ok() ? "OK" : std::string(read.status().message());
   };
   EXPECT_EQ(message("nodes=2 op0=pool op1=pool"), "OK");
-  EXPECT_EQ(message(""), "'': expected 'nodes=' and one of 1, 2, 3");
+  EXPECT_EQ(message(""), "'nodes' is missing: expected one of 1, 2, 3");
   EXPECT_EQ(message("nodes=2 op0=pool"),
-            "'': expected 'op1=' and one of conv, pool");
+            "'op1' is missing: expected one of conv, pool");
   EXPECT_EQ(message("nodes=2 op0=fc op1=pool"),
             "'op0=fc': expected 'op0=' and one of conv, pool");
   EXPECT_EQ(message("nodes=1 op0=pool kernel0=3"),
-            "'kernel0=3': expected nothing more");
+            "'kernel0=3' does not matter here: expected it left out");
+  EXPECT_EQ(message("op0=pool nodes=1"),
+            "'nodes=1': expected name=option of a choice, in their order");
   EXPECT_THAT(message(std::string(100000, 'x')), HasSubstr("100000 bytes"));
 }
 
