@@ -33,6 +33,12 @@ constexpr int kScaleIterations = 20;
 constexpr int kFitTrials = 160;
 constexpr int kFitIterations = 15;
 constexpr int kTrials = 400;
+// Values that lie so many standard deviations from what all others say are
+// believed less; at most this share of them; and steps of fitting after that.
+constexpr double kOutlierDeviations = 3;
+constexpr double kOutlierValues = 0.15;
+constexpr int kDoubts = 2;
+constexpr int kDoubtIterations = 8;
 // The models are fitted anew when the trials have grown by this share, and by
 // at least and at most so many.
 constexpr int kGrowth = 6;
@@ -203,6 +209,7 @@ class BayesianStrategy::Search {
   int FitPoint() const;
   void Fit(int count);
   void FitModel(int k, Rng& rng);
+  bool DoubtOutliers(int k, absl::Span<const int> rows);
   void Condition(Pool& pool) const;
   void Take(int trial);
   void SetReference();
@@ -398,6 +405,43 @@ void BayesianStrategy::Search::FitModel(int k, Rng& rng) {
   model.kernel->Fit(Rows(inputs_, fit.rows),
                     Scaled(model.transform, fit.values),
                     ExtraNoise(model.transform, fit), kFitIterations);
+  for (int round = 0; round < kDoubts && k < objectives_; ++round) {
+    if (!DoubtOutliers(k, known)) break;
+    const Targets again = TargetsOf(fit.rows, k);
+    model.kernel->Fit(Rows(inputs_, again.rows),
+                      Scaled(model.transform, again.values),
+                      ExtraNoise(model.transform, again), kDoubtIterations);
+  }
+}
+
+// A measurement that went wrong must not bend the model around it: its
+// difference from what all others say becomes its uncertainty. False if there
+// is none.
+bool BayesianStrategy::Search::DoubtOutliers(int k,
+                                             absl::Span<const int> rows) {
+  const Model& model = models_[k];
+  const Targets targets = TargetsOf(rows, k);
+  const Eigen::VectorXd y = Scaled(model.transform, targets.values);
+  const SurrogateKernel::LeftOut others = model.kernel->LeaveOneOut(
+      Rows(inputs_, targets.rows), y, ExtraNoise(model.transform, targets));
+  if (others.mean.size() == 0) return false;
+  std::vector<std::pair<double, int>> outliers;
+  for (Eigen::Index i = 0; i < y.size(); ++i) {
+    const double deviations =
+        std::abs(y[i] - others.mean[i]) / std::sqrt(others.variance[i]);
+    if (deviations > kOutlierDeviations) {
+      outliers.emplace_back(-deviations, static_cast<int>(i));
+    }
+  }
+  std::sort(outliers.begin(), outliers.end());
+  const auto most = static_cast<size_t>(kOutlierValues * y.size());
+  if (outliers.size() > most) outliers.resize(most);
+  for (const auto& [deviations, i] : outliers) {
+    double& deviation = conditioned_[targets.rows[i]].deviation[k];
+    deviation = std::hypot(
+        deviation, targets.values[i] - model.transform.Inverse(others.mean[i]));
+  }
+  return !outliers.empty();
 }
 
 void BayesianStrategy::Search::Condition(Pool& pool) const {

@@ -30,9 +30,12 @@ namespace hwnas {
 // - an objective that the evidence knows is taken from there, and a candidate
 //   that the evidence shows to violate a constraint is not proposed; other
 //   constraints enter as the probability that they hold;
-// - the models are fitted anew whenever the trials have grown by an eighth, and
+// - a value far from what all others say of it (three standard deviations of
+//   the leave-one-out prediction) is believed less: measurements are wrong now
+//   and then, and one such would bend the model around it;
+// - the models are fitted anew whenever the trials have grown by a sixth, and
 //   otherwise only conditioned on each trial as it ends, so that the median
-//   proposal takes milliseconds. At most 600 trials, those near the front
+//   proposal takes milliseconds. At most 400 trials, those near the front
 //   first, are conditioned on: the cost of a proposal does not grow with the
 //   history.
 //

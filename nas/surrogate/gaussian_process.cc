@@ -226,6 +226,22 @@ double SurrogateKernel::LogPosterior(const SurrogateInputs& x,
   return value;
 }
 
+SurrogateKernel::LeftOut SurrogateKernel::LeaveOneOut(
+    const SurrogateInputs& x, const VectorXd& y,
+    const VectorXd& extra_noise) const {
+  const Prepared prepared = Prepare(x);
+  MatrixXd k = Cross(prepared, prepared);
+  k.diagonal().array() += extra_noise.array() + (noise() + kJitter);
+  const Eigen::LLT<MatrixXd> factor(k);
+  if (factor.info() != Eigen::Success) return {};
+  const MatrixXd root =
+      factor.matrixL().solve(MatrixXd::Identity(x.rows(), x.rows()).eval());
+  // The diagonal of the inverse.
+  const VectorXd precision = root.colwise().squaredNorm().transpose();
+  return {y - factor.solve(y).cwiseQuotient(precision),
+          precision.cwiseInverse()};
+}
+
 void SurrogateKernel::Fit(const SurrogateInputs& x, const VectorXd& y,
                           const VectorXd& extra_noise, int iterations) {
   VectorXd gradient(log_.size());

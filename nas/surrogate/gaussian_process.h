@@ -74,6 +74,15 @@ class SurrogateKernel {
   double LogPosterior(const SurrogateInputs& x, const Eigen::VectorXd& y,
                       const Eigen::VectorXd& noise,
                       Eigen::VectorXd* gradient) const;
+  // What each of `y` would be predicted to be from all others: mean and
+  // variance with noise (Rasmussen and Williams, 2006, section 5.4.2). Empty
+  // where the covariance is not positive definite.
+  struct LeftOut {
+    Eigen::VectorXd mean;
+    Eigen::VectorXd variance;
+  };
+  LeftOut LeaveOneOut(const SurrogateInputs& x, const Eigen::VectorXd& y,
+                      const Eigen::VectorXd& noise) const;
   // Moves the parameters from where they are to a maximum of LogPosterior by
   // iRprop- (Igel and Huesken, 2003; for Gaussian processes Blum and
   // Riedmiller, 2013). Deterministic.

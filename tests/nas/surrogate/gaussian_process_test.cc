@@ -230,5 +230,33 @@ TEST_F(Posterior, ForkBelievesInExpectedValues) {
   EXPECT_EQ(Variances(posterior), variance);
 }
 
+TEST(SurrogateKernel, LeaveOneOutIsThePosteriorOfAllOthers) {
+  const SurrogateKernel kernel = Kernel();
+  constexpr int kRows = 12;
+  const SurrogateInputs x = Inputs(kRows, 1);
+  const VectorXd y = Normals(kRows, 2);
+  const VectorXd noise = 0.1 * Normals(kRows, 3).cwiseAbs();
+  const SurrogateKernel::LeftOut all = kernel.LeaveOneOut(x, y, noise);
+  ASSERT_EQ(all.mean.size(), kRows);
+  for (int i = 0; i < kRows; ++i) {
+    SurrogateInputs others;
+    others.one_hot.resize(kRows - 1, x.one_hot.cols());
+    others.numeric.resize(kRows - 1, x.numeric.cols());
+    VectorXd other_y(kRows - 1), other_noise(kRows - 1);
+    for (int j = 0, to = 0; j < kRows; ++j) {
+      if (j == i) continue;
+      others.one_hot.row(to) = x.one_hot.row(j);
+      others.numeric.row(to) = x.numeric.row(j);
+      other_y[to] = y[j];
+      other_noise[to++] = noise[j];
+    }
+    CandidatePosterior posterior(&kernel, others, other_y, other_noise);
+    posterior.Extend({x.one_hot.row(i), x.numeric.row(i)});
+    EXPECT_NEAR(all.mean[i], posterior.mean(0), 1e-6);
+    EXPECT_NEAR(all.variance[i],
+                posterior.variance(0) + kernel.noise() + noise[i], 1e-6);
+  }
+}
+
 }  // namespace
 }  // namespace hwnas
