@@ -92,6 +92,7 @@ std::string Table::ToText() const {
     text.erase(text.find_last_not_of(' ') + 1);
     absl::StrAppend(&out, text, "\n");
   }
+  if (!note_.empty()) absl::StrAppend(&out, Printable(note_, 400), "\n");
   return out;
 }
 

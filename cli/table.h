@@ -56,11 +56,14 @@ class Table {
   void Add(std::vector<Cell> cells,
            nlohmann::ordered_json details = nlohmann::ordered_json::object());
 
+  // A line for people, below the table.
+  void SetNote(std::string note) { note_ = std::move(note); }
+
   const std::vector<Column>& columns() const { return columns_; }
   const std::vector<Row>& rows() const { return rows_; }
 
   std::string Render(OutputFormat format) const;
-  // Aligned columns with two blanks between them.
+  // Aligned columns with two blanks between them, then the note.
   std::string ToText() const;
   // An array of objects, one a row.
   nlohmann::ordered_json ToJson() const;
@@ -70,6 +73,7 @@ class Table {
  private:
   std::vector<Column> columns_;
   std::vector<Row> rows_;
+  std::string note_;
 };
 
 // Columns that a UTF-8 text takes on a terminal, one for each code point.

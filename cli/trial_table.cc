@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -81,8 +82,30 @@ Cell MetricCell(const v1::Trial& trial, const MetricColumn& column) {
   const v1::Measurement* m = FindMeasurement(trial, column);
   if (m == nullptr) return Cell("-", nullptr);
   Cell cell = Cell::Number(m->value());
-  if (!m->flags().empty()) cell.text += "!";  // Limited trust; see the JSON.
+  if (!m->flags().empty()) cell.text += "!";
   return cell;
+}
+
+// Says what "!" means in a table with such cells: "! UNCONVERGED, NOISY: ...".
+void ExplainFlags(absl::Span<const v1::Trial> trials,
+                  absl::Span<const MetricColumn> metrics, Table* table) {
+  std::vector<std::string> names;
+  for (const v1::Trial& trial : trials) {
+    for (const MetricColumn& metric : metrics) {
+      const v1::Measurement* m = FindMeasurement(trial, metric);
+      if (m == nullptr || !metric.named) continue;
+      for (const std::string& flag : m->flags()) {
+        std::string name = flag.substr(0, flag.find(':'));
+        if (absl::c_linear_search(names, name)) continue;
+        names.push_back(std::move(name));
+      }
+    }
+  }
+  if (names.empty()) return;
+  absl::c_sort(names);
+  table->SetNote(absl::StrCat("! to be trusted less (",
+                              absl::StrJoin(names, ", "),
+                              "): the reasons are in the JSON output"));
 }
 
 Cell ScoreCell(const v1::Trial& trial) {
@@ -346,6 +369,7 @@ Table TrialTable(const v1::StudySpec& spec,
     }
     table.Add(std::move(cells), TrialDetails(trial));
   }
+  ExplainFlags(trials, metrics, &table);
   return table;
 }
 
@@ -374,6 +398,7 @@ Table FrontTable(const v1::StudySpec& spec, absl::Span<const v1::Trial> front) {
                   trial.weights_digest()});
     table.Add(std::move(cells), TrialDetails(trial));
   }
+  ExplainFlags(front, metrics, &table);
   return table;
 }
 

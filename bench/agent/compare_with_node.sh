@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Times ONNX files with hwnas-agent and, independently, with onnxruntime-node in
-# Node.js, one thread each, taking turns, and prints medians and ratios.
+# Node.js, one thread on the same core each, taking turns, and prints medians and ratios.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -43,15 +43,18 @@ time_agent() {
   # The first measurement in the file is the latency.
   json=$("$agent" --measure_file="$1" --threads=1 --max_time="${seconds}s" --log_level=error)
   a=$(grep -oP '"metric":"latency_ms","value":\K[0-9.eE+-]+' <<<"$json")
+  core=$(grep -oP '"pinned_cores":\[\K[0-9]+' <<<"$json")
   ! grep -q '"flags":' <<<"$json" || flags[$1]=$((${flags[$1]:-0} + 1))
 }
 time_node() {
-  n=$(NODE_PATH=$modules node "$root/bench/agent/time_with_node.js" "$1" "$seconds")
+  n=$(NODE_PATH=$modules taskset -c "$core" node "$root/bench/agent/time_with_node.js" "$1" "$seconds")
 }
 
 # The machine's speed drifts, so each round compares neighbours in time, in
 # changing order, and the ratio is the median over rounds.
 declare -A by_agent by_node ratios flags
+time_agent "${models[0]}"  # Says which core it is pinned to: Node.js gets the same.
+flags=()
 for ((round = 1; round <= rounds; ++round)); do
   for model in "${models[@]}"; do
     if ((round % 2)); then

@@ -1,56 +1,22 @@
 #include "bench/search/problems.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "common/status_macros.h"
+#include "estimator/data_table.h"
 #include "nas/space/space_factory.h"
 #include "nas/space/tabulated.h"
-#include "tests/fakes/benchmark_data.h"
 
 namespace hwnas::bench {
 namespace {
-
-// Decisions and nothing more.
-class ListedSpace final : public SearchSpace {
- public:
-  ListedSpace(std::string key, std::vector<Decision> decisions)
-      : key_(std::move(key)), decisions_(std::move(decisions)) {}
-
-  std::string key() const override { return key_; }
-  absl::Span<const Decision> decisions() const override { return decisions_; }
-  std::string CanonicalKey(const Architecture& architecture) const override {
-    return ToText(architecture);
-  }
-  std::string ToText(const Architecture& architecture) const override {
-    return absl::StrJoin(architecture.choices, "-");
-  }
-  absl::StatusOr<Architecture> FromText(absl::string_view text) const override {
-    Architecture architecture;
-    for (absl::string_view part : absl::StrSplit(text, '-')) {
-      if (!absl::SimpleAtoi(part, &architecture.choices.emplace_back())) {
-        return absl::InvalidArgumentError(absl::StrCat("choice: ", part));
-      }
-    }
-    HWNAS_RETURN_IF_ERROR(Validate(architecture));
-    return architecture;
-  }
-  absl::StatusOr<ModelGraph> Decode(const Architecture&,
-                                    const DecodeOptions&) const override {
-    return absl::FailedPreconditionError("only in a table");
-  }
-
- private:
-  const std::string key_;
-  const std::vector<Decision> decisions_;
-};
 
 // Key column and the codes of its options, in order.
 struct KeyColumn {
@@ -117,35 +83,38 @@ std::optional<TableSpec> SpecOf(absl::string_view table, absl::string_view id,
   return spec;
 }
 
-// Columns of several files side by side.
+// Files whose rows belong together one by one.
 class Joined {
  public:
-  absl::Status Add(const std::string& path) {
-    tables_.push_back(ReadCsv(path));
-    if (tables_.back().rows.empty()) {
-      return absl::NotFoundError(absl::StrCat(path, ": no such table"));
+  // One column of one of the files.
+  struct Column {
+    const DataTable* table;
+    int number;
+
+    absl::string_view Text(int64_t row) const {
+      return table->Text(row, number);
     }
-    if (tables_.back().rows.size() != tables_.front().rows.size()) {
+  };
+
+  absl::Status Add(const std::string& path) {
+    HWNAS_ASSIGN_OR_RETURN(DataTable table, DataTable::Load(path));
+    if (!tables_.empty() && table.rows() != tables_.front()->rows()) {
       return absl::DataLossError(absl::StrCat(path, ": other rows"));
     }
+    tables_.push_back(std::make_unique<DataTable>(std::move(table)));
     return absl::OkStatus();
   }
-  size_t rows() const { return tables_.front().rows.size(); }
-  // All cells of a column.
-  absl::StatusOr<std::vector<std::string>> Column(
-      const std::string& name) const {
-    for (const CsvTable& table : tables_) {
-      const int column = table.Column(name);
-      if (column < 0) continue;
-      std::vector<std::string> cells;
-      for (const auto& row : table.rows) cells.push_back(row[column]);
-      return cells;
+  int64_t rows() const { return tables_.front()->rows(); }
+  absl::StatusOr<Column> Find(const std::string& name) const {
+    for (const auto& table : tables_) {
+      const absl::StatusOr<int> number = table->FindColumn(name);
+      if (number.ok()) return Column{table.get(), *number};
     }
     return absl::NotFoundError(absl::StrCat("no column ", name));
   }
 
  private:
-  std::vector<CsvTable> tables_;
+  std::vector<std::unique_ptr<DataTable>> tables_;
 };
 
 absl::StatusOr<std::vector<double>> Numbers(absl::string_view text,
@@ -162,29 +131,21 @@ absl::StatusOr<std::vector<double>> Numbers(absl::string_view text,
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> ProblemIds(const std::string& dir) {
-  const CsvTable oracles = ReadCsv(dir + "/oracles.csv");
-  if (oracles.rows.empty()) {
-    return absl::NotFoundError(absl::StrCat(dir, "/oracles.csv is not there"));
-  }
+  HWNAS_ASSIGN_OR_RETURN(const DataTable oracles,
+                         DataTable::Load(dir + "/oracles.csv"));
+  HWNAS_ASSIGN_OR_RETURN(const int id, oracles.FindColumn("id"));
   std::vector<std::string> ids;
-  for (const auto& row : oracles.rows) ids.push_back(row[0]);
+  for (int64_t row = 0; row < oracles.rows(); ++row) {
+    ids.emplace_back(oracles.Text(row, id));
+  }
   return ids;
 }
 
-absl::StatusOr<TableProblem> LoadProblem(const std::string& dir,
-                                         const std::string& id) {
-  const CsvTable oracles = ReadCsv(dir + "/oracles.csv");
-  const std::vector<std::string>* oracle = nullptr;
-  for (const auto& row : oracles.rows) {
-    if (row[0] == id) oracle = &row;
-  }
-  if (oracle == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat(id, " is not in ", dir, "/oracles.csv"));
-  }
-  const std::string objectives = (*oracle)[oracles.Column("objectives")];
-  const std::optional<TableSpec> spec =
-      SpecOf((*oracle)[oracles.Column("table")], id, objectives);
+absl::StatusOr<TableProblem> LoadTable(const std::string& dir,
+                                       const std::string& id,
+                                       const std::string& table_name,
+                                       const std::string& objectives) {
+  const std::optional<TableSpec> spec = SpecOf(table_name, id, objectives);
   if (!spec) return absl::NotFoundError(absl::StrCat(id, ": unknown table"));
 
   Joined table;
@@ -193,60 +154,61 @@ absl::StatusOr<TableProblem> LoadProblem(const std::string& dir,
   }
   TableProblem out;
   out.id = id;
-  HWNAS_ASSIGN_OR_RETURN(const std::vector<double> reference,
-                         Numbers((*oracle)[oracles.Column("reference")], ' '));
-  if (!absl::SimpleAtod((*oracle)[oracles.Column("hv_raw")],
-                        &out.hypervolume)) {
-    return absl::InvalidArgumentError("hv_raw is not a number");
-  }
-  std::vector<std::vector<std::string>> columns;
+  std::vector<Joined::Column> columns;
   for (absl::string_view objective : absl::StrSplit(objectives, '|')) {
     ObjectiveSpec& out_objective = out.problem.objectives.emplace_back();
     out_objective.maximize = objective[0] == '+';
     out_objective.key.metric = std::string(objective.substr(1));
-    const double value = reference[columns.size()];
-    out_objective.reference = value;
-    out.reference.push_back(out_objective.maximize ? -value : value);
     HWNAS_ASSIGN_OR_RETURN(columns.emplace_back(),
-                           table.Column(out_objective.key.metric));
+                           table.Find(out_objective.key.metric));
   }
 
   std::unique_ptr<SearchSpace> space;
   if (spec->nasbench201) {
     HWNAS_ASSIGN_OR_RETURN(space, CreateSpace(Nasbench201Config{}));
   } else {
-    std::vector<Decision> decisions;
+    DeclaredConfig config;
     for (const KeyColumn& key : spec->keys) {
-      decisions.push_back({key.column, key.codes, key.ordered});
+      DeclaredChoice& choice = config.choices.emplace_back();
+      choice.name = key.column;
+      (key.ordered ? choice.ordered : choice.options) = key.codes;
     }
-    space = std::make_unique<ListedSpace>(id, std::move(decisions));
+    HWNAS_ASSIGN_OR_RETURN(space, CreateSpace(config));
   }
-  std::vector<std::vector<std::string>> keys;
+  std::vector<Joined::Column> keys;
   for (const KeyColumn& key : spec->keys) {
-    HWNAS_ASSIGN_OR_RETURN(keys.emplace_back(), table.Column(key.column));
+    HWNAS_ASSIGN_OR_RETURN(keys.emplace_back(), table.Find(key.column));
   }
   // A network that has several rows keeps that of its canonical form, or else
   // the first.
   std::vector<Architecture> members;
-  for (size_t row = 0; row < table.rows(); ++row) {
+  absl::flat_hash_map<std::vector<int>, int64_t> first_rows;
+  for (int64_t row = 0; row < table.rows(); ++row) {
     Point point;
     for (size_t k = 0; k < columns.size(); ++k) {
       double value = std::numeric_limits<double>::quiet_NaN();
-      if (!absl::SimpleAtod(columns[k][row], &value)) break;
+      if (!absl::SimpleAtod(columns[k].Text(row), &value) ||
+          !std::isfinite(value)) {
+        break;
+      }
       point.push_back(out.problem.objectives[k].maximize ? -value : value);
     }
     if (point.size() < columns.size()) continue;
     Architecture architecture;
     for (size_t k = 0; k < keys.size(); ++k) {
       const std::vector<std::string>& codes = spec->keys[k].codes;
-      const auto found = std::find(codes.begin(), codes.end(), keys[k][row]);
+      const auto found =
+          std::find(codes.begin(), codes.end(), keys[k].Text(row));
       if (found == codes.end()) {
         return absl::InvalidArgumentError(
-            absl::StrCat(spec->keys[k].column, ": ", keys[k][row]));
+            absl::StrCat(spec->keys[k].column, ": ", keys[k].Text(row)));
       }
       architecture.choices.push_back(static_cast<int>(found - codes.begin()));
     }
     const Architecture canonical = space->Canonicalize(architecture);
+    out.rows.push_back(
+        {row, first_rows.try_emplace(canonical.choices, row).first->second,
+         architecture.choices, point});
     if (canonical == architecture) {
       out.values.try_emplace(canonical.choices, point);
       members.push_back(architecture);
@@ -256,6 +218,36 @@ absl::StatusOr<TableProblem> LoadProblem(const std::string& dir,
   }
   HWNAS_ASSIGN_OR_RETURN(out.space,
                          TabulatedSpace::Create(std::move(space), members));
+  return out;
+}
+
+absl::StatusOr<TableProblem> LoadProblem(const std::string& dir,
+                                         const std::string& id) {
+  HWNAS_ASSIGN_OR_RETURN(const DataTable oracles,
+                         DataTable::Load(dir + "/oracles.csv"));
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<std::string> ids, ProblemIds(dir));
+  const int64_t row = std::find(ids.begin(), ids.end(), id) - ids.begin();
+  if (row == oracles.rows()) {
+    return absl::NotFoundError(
+        absl::StrCat(id, " is not in ", dir, "/oracles.csv"));
+  }
+  HWNAS_ASSIGN_OR_RETURN(const int table, oracles.FindColumn("table"));
+  HWNAS_ASSIGN_OR_RETURN(const int objectives,
+                         oracles.FindColumn("objectives"));
+  HWNAS_ASSIGN_OR_RETURN(const int references, oracles.FindColumn("reference"));
+  HWNAS_ASSIGN_OR_RETURN(const int hypervolume, oracles.FindColumn("hv_raw"));
+  HWNAS_ASSIGN_OR_RETURN(
+      TableProblem out,
+      LoadTable(dir, id, std::string(oracles.Text(row, table)),
+                std::string(oracles.Text(row, objectives))));
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<double> reference,
+                         Numbers(oracles.Text(row, references), ' '));
+  for (size_t k = 0; k < reference.size(); ++k) {
+    ObjectiveSpec& objective = out.problem.objectives[k];
+    objective.reference = reference[k];
+    out.reference.push_back(objective.maximize ? -reference[k] : reference[k]);
+  }
+  HWNAS_ASSIGN_OR_RETURN(out.hypervolume, oracles.Number(row, hypervolume));
   return out;
 }
 

@@ -44,6 +44,7 @@ ABSL_FLAG(std::vector<std::string>, regrets,
 ABSL_FLAG(int, seeds, 20, "Searches of each kind.");
 ABSL_FLAG(int, first_seed, 1, "Seed of the first.");
 ABSL_FLAG(int, trials, 0, "Instead of the files' own budget.");
+ABSL_FLAG(bool, whole_trainings, false, "Without the files' fidelity.");
 ABSL_FLAG(double, eta, 0, "Instead of the files' own, with asha.");
 
 namespace hwnas::bench {
@@ -191,6 +192,7 @@ absl::Status Main() {
         if (absl::GetFlag(FLAGS_trials) > 0) {
           spec.mutable_budget()->set_trials(absl::GetFlag(FLAGS_trials));
         }
+        if (absl::GetFlag(FLAGS_whole_trainings)) spec.clear_fidelity();
         if (absl::GetFlag(FLAGS_eta) > 0 && spec.fidelity().has_asha()) {
           spec.mutable_fidelity()->mutable_asha()->set_eta(
               absl::GetFlag(FLAGS_eta));

@@ -19,6 +19,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "bench/search/problems.h"
+#include "bench/search/strategies.h"
 #include "common/mutex.h"
 #include "nas/pareto/archive.h"
 #include "nas/strategy/strategy.h"
@@ -40,34 +41,14 @@ ABSL_FLAG(std::vector<std::string>, checkpoints,
 ABSL_FLAG(int, jobs, 1, "Searches at once.");
 ABSL_FLAG(bool, every, false,
           "Print the regret whenever it falls, not only at checkpoints.");
+ABSL_FLAG(bool, list, false, "Print the names of --strategies and end.");
 ABSL_FLAG(bool, times, false, "Print seconds in all to standard error.");
 
 namespace hwnas::bench {
 namespace {
 
-struct Named {
-  std::string name;
-  StrategyConfig config;
-};
-
-std::vector<Named> AllStrategies() {
-  return {{"auto", AutoConfig{}},
-          {"random", RandomConfig{}},
-          {"ageing_evolution", AgeingEvolutionConfig{}},
-          {"nsga2", Nsga2Config{}},
-          {"quasi_random", QuasiRandomConfig{}},
-          {"nsga3", Nsga3Config{}},
-          {"moead", MoeadConfig{}},
-          {"local_search", LocalSearchConfig{}},
-          {"reinforce", ReinforceConfig{}},
-          {"bayesian", BayesianConfig{}},
-          {"motpe", MotpeConfig{}},
-          {"mo_bananas", MoBananasConfig{}},
-          {"motpe_univariate", MotpeConfig{.multivariate = false}}};
-}
-
 // All lines of one search.
-std::string Search(const TableProblem& problem, const Named& strategy,
+std::string Search(const TableProblem& problem, const NamedStrategy& strategy,
                    uint64_t seed, const std::vector<int>& checkpoints,
                    bool every) {
   auto searcher = CreateStrategy(strategy.config, problem.space.get(),
@@ -79,7 +60,7 @@ std::string Search(const TableProblem& problem, const Named& strategy,
   const auto print = [&](int evaluations) {
     absl::StrAppendFormat(&lines, "%s,%s,%d,%d,%.6f\n", strategy.name,
                           problem.id, seed, evaluations,
-                          1 - archive.hypervolume() / problem.hypervolume);
+                          problem.Regret(archive.hypervolume()));
   };
   size_t next = 0;
   int done = 0;
@@ -122,16 +103,16 @@ int Main() {
   for (const std::string& text : absl::GetFlag(FLAGS_checkpoints)) {
     checkpoints.push_back(std::atoi(text.c_str()));
   }
-  std::vector<Named> strategies;
-  for (const std::string& name : absl::GetFlag(FLAGS_strategies)) {
-    const size_t before = strategies.size();
-    for (const Named& known : AllStrategies()) {
-      if (name == known.name || name == "all") strategies.push_back(known);
+  const auto strategies = FindStrategies(absl::GetFlag(FLAGS_strategies));
+  if (!strategies.ok()) {
+    absl::FPrintF(stderr, "--strategies: %s\n", strategies.status().message());
+    return 2;
+  }
+  if (absl::GetFlag(FLAGS_list)) {
+    for (const NamedStrategy& strategy : *strategies) {
+      std::printf("%s\n", strategy.name.c_str());
     }
-    if (strategies.size() == before) {
-      std::fprintf(stderr, "--strategies: %s is unknown\n", name.c_str());
-      return 2;
-    }
+    return 0;
   }
 
   std::printf("strategy,problem,seed,evaluations,regret\n");
@@ -141,7 +122,7 @@ int Main() {
       std::fprintf(stderr, "%s\n", problem.status().ToString().c_str());
       return 1;
     }
-    for (const Named& strategy : strategies) {
+    for (const NamedStrategy& strategy : *strategies) {
       const absl::Time start = absl::Now();
       const int seeds = absl::GetFlag(FLAGS_seeds);
       std::vector<std::string> results(seeds);

@@ -169,6 +169,7 @@ TEST(TrialTable, ShowsReasonsAndMarksValuesOfLimitedTrust) {
       TrialTable(input.study.spec(), input.trials).ToText();
   EXPECT_THAT(text, HasSubstr("params_m 0.0481 is above 0.04"));
   EXPECT_THAT(text, HasSubstr("0.71!"));
+  EXPECT_THAT(text, HasSubstr("\n! to be trusted less (NOISY)"));
   EXPECT_THAT(text, HasSubstr("latency_ms@x86_64 [ms]"));
 }
 
