@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "cli/results.h"
+#include "common/status_macros.h"
 #include "nas/space/space_factory.h"
 #include "proto/convert/convert.h"
 
@@ -137,6 +139,49 @@ std::unique_ptr<ReplayTable> LoadLocalTables(LoadedStudy* study,
   }
   study->AddError("spec.replay." + parts.first, std::move(message));
   return nullptr;
+}
+
+std::vector<v1::SourceTrials> LoadLocalSources(LoadedStudy* study,
+                                               const std::string& study_file) {
+  std::vector<v1::SourceTrials> sources;
+  if (!study->ok()) return sources;
+  const absl::StatusOr<SpaceConfig> config = FromProto(study->spec().space());
+  if (!config.ok()) return sources;
+  const absl::StatusOr<std::unique_ptr<SearchSpace>> space =
+      CreateSpace(*config);
+  if (!space.ok()) return sources;
+  const auto read =
+      [&](const std::string& folder) -> absl::StatusOr<v1::SourceTrials> {
+    HWNAS_ASSIGN_OR_RETURN(const v1::StudySpec spec, ReadStudySpec(folder));
+    HWNAS_ASSIGN_OR_RETURN(const std::vector<v1::Trial> trials,
+                           ReadTrials(folder + "/trials.json"));
+    v1::SourceTrials source = ToSourceTrials(spec, trials);
+    const absl::Status fits = FromProto(**space, source, folder).status();
+    if (!fits.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(folder, " ", fits.message()));
+    }
+    return source;
+  };
+  for (int i = 0; i < study->spec().warm_start_size(); ++i) {
+    const std::string& folder = study->spec().warm_start(i).folder();
+    if (folder.empty()) continue;
+    absl::StatusOr<v1::SourceTrials> source =
+        read((fs::path(study_file).parent_path() / folder).string());
+    if (source.ok()) {
+      sources.push_back(*std::move(source));
+      continue;
+    }
+    std::string message(source.status().message());
+    if (absl::IsNotFound(source.status())) {
+      absl::StrAppend(&message,
+                      ": expected the folder of a finished 'hwnas run' or of "
+                      "'hwnas export --dir', relative to this file");
+    }
+    study->AddError(absl::StrCat("spec.warm_start[", i, "].folder"),
+                    std::move(message));
+  }
+  return sources;
 }
 
 }  // namespace hwnas::cli

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -29,5 +30,10 @@ std::string TablesDir(const std::string& option, const std::string& study_file,
 // the study. nullptr then, and for any other study.
 std::unique_ptr<ReplayTable> LoadLocalTables(LoadedStudy* study,
                                              const std::string& tables_dir);
+
+// What is in the folders that a study file starts from, for each in order; what
+// is wrong becomes an error of the study. Folders are relative to the file.
+std::vector<v1::SourceTrials> LoadLocalSources(LoadedStudy* study,
+                                               const std::string& study_file);
 
 }  // namespace hwnas::cli

@@ -1,14 +1,21 @@
 #include "cli/results.h"
 
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "cli/study_folder.h"
 #include "cli/trial_table.h"
 #include "common/files.h"
 #include "common/status_macros.h"
+#include "google/protobuf/util/json_util.h"
+#include "nlohmann/json.hpp"
 #include "proto/convert/convert.h"
+#include "proto/convert/resource_names.h"
 
 namespace hwnas::cli {
+
+using Json = nlohmann::json;
 
 absl::StatusOr<ReportInput> FetchResults(Client* client,
                                          const std::string& study_name) {
@@ -83,7 +90,70 @@ absl::StatusOr<WrittenResults> WriteResults(Client* client, ReportInput results,
   HWNAS_RETURN_IF_ERROR(
       write("trials.json", trials.Render(OutputFormat::kJson)));
   HWNAS_RETURN_IF_ERROR(write("report.html", RenderReport(results)));
+  std::error_code error;
+  if (!std::filesystem::exists(folder + "/run.lock", error)) {
+    v1::StudyFile study;
+    study.set_api_version("hwnas/v1");
+    study.set_kind("Study");
+    HWNAS_ASSIGN_OR_RETURN(*study.mutable_metadata()->mutable_name(),
+                           ParseStudyName(results.study.name()));
+    *study.mutable_spec() = spec;
+    HWNAS_RETURN_IF_ERROR(WriteStudyJson(folder, study));
+    written.files.push_back("study.json");
+  }
   return written;
+}
+
+absl::StatusOr<v1::StudySpec> ReadStudySpec(const std::string& folder) {
+  HWNAS_ASSIGN_OR_RETURN(const std::string text,
+                         ReadFile(folder + "/study.json", size_t{64} << 20));
+  v1::StudyFile file;
+  if (!google::protobuf::util::JsonStringToMessage(text, &file).ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(folder, "/study.json is not what 'hwnas run' writes"));
+  }
+  return file.spec();
+}
+
+absl::StatusOr<std::vector<v1::Trial>> ReadTrials(const std::string& file) {
+  HWNAS_ASSIGN_OR_RETURN(const std::string text,
+                         ReadFile(file, size_t{1} << 30));
+  const Json rows = Json::parse(text, nullptr, false);
+  if (!rows.is_array()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, " is not what 'hwnas run' writes"));
+  }
+  std::vector<v1::Trial> trials;
+  try {
+    for (const Json& row : rows) {
+      v1::Trial& trial = trials.emplace_back();
+      trial.set_number(row.at("trial").get<int64_t>());
+      for (int state = 0; state < v1::Trial::State_ARRAYSIZE; ++state) {
+        const auto candidate = static_cast<v1::Trial::State>(state);
+        if (row.value("state", "") == TrialStateName(candidate)) {
+          trial.set_state(candidate);
+        }
+      }
+      if (row.contains("score") && row["score"].is_number()) {
+        trial.set_score(row["score"].get<double>());
+      }
+      trial.mutable_architecture()->set_text(
+          row.at("architecture").get<std::string>());
+      for (const Json& choice : row.at("choices")) {
+        trial.mutable_architecture()->add_choices(choice.get<int>());
+      }
+      for (const Json& m : row.at("measurements")) {
+        v1::Measurement* measurement = trial.add_measurements();
+        measurement->set_metric(m.at("metric").get<std::string>());
+        measurement->set_value(m.at("value").get<double>());
+        measurement->set_device_class(m.value("device_class", ""));
+      }
+    }
+  } catch (const Json::exception& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(file, " is not what 'hwnas run' writes: ", error.what()));
+  }
+  return trials;
 }
 
 }  // namespace hwnas::cli

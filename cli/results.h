@@ -32,10 +32,16 @@ struct WrittenResults {
 // Writes front.csv, front.json, trials.csv, trials.json, report.html and, if
 // the front is not empty and its space has networks, best.onnx of the member
 // that `pick` names (see PickTrial); and for each device class with a front of
-// its own front-<class> and best-<class> files. Each file is replaced as a
-// whole.
+// its own front-<class> and best-<class> files; and study.json, unless the
+// folder is that of a run, which has it. Each file is replaced as a whole.
 absl::StatusOr<WrittenResults> WriteResults(Client* client, ReportInput results,
                                             const std::string& folder,
                                             const std::string& pick);
+
+// What is left there, by a run or an export. Trials have what train and
+// ToSourceTrials need: number, state, architecture, score, measured values.
+absl::StatusOr<v1::StudySpec> ReadStudySpec(const std::string& folder);
+// Of trials.json or front.json.
+absl::StatusOr<std::vector<v1::Trial>> ReadTrials(const std::string& file);
 
 }  // namespace hwnas::cli

@@ -35,6 +35,20 @@ v1::StudyFile Resolved(const v1::StudyFile& study) {
 
 }  // namespace
 
+absl::Status WriteStudyJson(const std::string& folder,
+                            const v1::StudyFile& study) {
+  std::string json;
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.preserve_proto_field_names = true;
+  if (!google::protobuf::util::MessageToJsonString(Resolved(study), &json,
+                                                   options)
+           .ok()) {
+    return absl::InternalError("cannot write the specification as JSON");
+  }
+  return WriteFileAtomically(folder + "/study.json", json);
+}
+
 absl::StatusOr<std::unique_ptr<StudyFolder>> StudyFolder::Open(
     const std::string& path, const v1::StudyFile& study, bool fresh) {
   std::error_code error;
@@ -94,16 +108,7 @@ absl::StatusOr<std::unique_ptr<StudyFolder>> StudyFolder::Open(
     }
     folder->resumed_ = true;
   } else {
-    std::string json;
-    google::protobuf::util::JsonPrintOptions options;
-    options.add_whitespace = true;
-    options.preserve_proto_field_names = true;
-    if (!google::protobuf::util::MessageToJsonString(mine, &json, options)
-             .ok()) {
-      return absl::InternalError("cannot write the specification as JSON");
-    }
-    HWNAS_RETURN_IF_ERROR(
-        WriteFileAtomically(folder->Path("study.json"), json));
+    HWNAS_RETURN_IF_ERROR(WriteStudyJson(path, mine));
   }
   for (const char* name : {"store", "logs", "spool"}) {
     HWNAS_RETURN_IF_ERROR(MakeDirectories(folder->Path(name)));

@@ -17,6 +17,11 @@
 
 namespace hwnas::cli {
 
+// Writes study.json: what `study` means, defaults filled in, without its
+// description.
+absl::Status WriteStudyJson(const std::string& folder,
+                            const v1::StudyFile& study);
+
 // Owns the lock: one at a time for a folder, across processes. Not thread-safe.
 class StudyFolder {
  public:

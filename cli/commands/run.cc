@@ -61,7 +61,19 @@ class EmbeddedRun {
 
   absl::Status Run() {
     LoadedStudy study = LoadedStudy::Load(options_.file);
+    std::string dir = options_.dir;
+    if (dir.empty()) {
+      dir = (fs::path(options_.file).parent_path() / study.id()).string();
+    }
+    std::error_code error;
+    dir = fs::absolute(dir, error).lexically_normal().string();
+    while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
     if (study.ok()) CheckThisMachine(&study);
+    // A study that has begun keeps what it began with: its sources may be gone.
+    const bool begun =
+        !options_.fresh && fs::exists(dir + "/study.json", error);
+    LoadedStudy copy = study;
+    LoadSources(begun ? &copy : &study);
     if (!study.ok()) {
       *context_.err << study.Render();
       context_.exit_code = kExitBadInput;
@@ -76,13 +88,6 @@ class EmbeddedRun {
                          ", beside this program: build or install it there"));
       }
     }
-    std::string dir = options_.dir;
-    if (dir.empty()) {
-      dir = (fs::path(options_.file).parent_path() / study.id()).string();
-    }
-    std::error_code error;
-    dir = fs::absolute(dir, error).lexically_normal().string();
-    while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
     HWNAS_ASSIGN_OR_RETURN(
         folder_, StudyFolder::Open(dir, study.file(), options_.fresh));
 
@@ -160,6 +165,16 @@ class EmbeddedRun {
         }
       }
     }
+  }
+  void LoadSources(LoadedStudy* study) {
+    for (int i = 0; study->ok() && i < study->spec().warm_start_size(); ++i) {
+      if (study->spec().warm_start(i).study().empty()) continue;
+      study->AddError(absl::StrCat("spec.warm_start[", i, "].study"),
+                      "'hwnas run' has a controller of its own, without other "
+                      "studies: expected folder, that of the results of '" +
+                          study->spec().warm_start(i).study() + "'");
+    }
+    sources_ = LoadLocalSources(study, options_.file);
   }
   static std::string ElsewhereMessage(const std::string& wanted,
                                       const std::string& here) {
@@ -287,6 +302,7 @@ class EmbeddedRun {
     request.set_study_id(study.id());
     *request.mutable_spec() = study.spec();
     request.set_description(study.file().metadata().description());
+    request.mutable_source_trials()->Assign(sources_.begin(), sources_.end());
     // Harmless to repeat, should the controller end and be started again.
     absl::StatusOr<v1::Study> created = client.CreateStudy(request);
     const absl::Time deadline = absl::Now() + absl::Seconds(60);
@@ -432,6 +448,7 @@ class EmbeddedRun {
   const RunOptions options_;
   std::vector<StageKey> stages_;
   std::string tables_dir_;  // Of a replay; else empty.
+  std::vector<v1::SourceTrials> sources_;
   std::unique_ptr<StudyFolder> folder_;
   std::string address_;
   std::vector<std::string> running_;

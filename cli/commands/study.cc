@@ -1,6 +1,7 @@
 // hwnas submit, watch, show, trials, front: one study on a controller
 #include "cli/commands.h"
 #include "cli/follow.h"
+#include "cli/local_data.h"
 #include "cli/study_file.h"
 #include "cli/trial_table.h"
 #include "common/status_macros.h"
@@ -59,7 +60,9 @@ void AddSubmitCommand(CLI::App* app, Context* context) {
                         "hwnas submit study.yaml --server ctl:7420 --watch",
                         "Submitting the same file again is harmless."});
   SetAction(command, context, [=]() -> absl::Status {
-    const LoadedStudy study = LoadedStudy::Load(options->file);
+    LoadedStudy study = LoadedStudy::Load(options->file);
+    const std::vector<v1::SourceTrials> sources =
+        LoadLocalSources(&study, options->file);
     if (!study.ok()) {
       *context->err << study.Render();
       context->exit_code = kExitBadInput;
@@ -70,6 +73,7 @@ void AddSubmitCommand(CLI::App* app, Context* context) {
     request.set_study_id(study.id());
     *request.mutable_spec() = study.spec();
     request.set_description(study.file().metadata().description());
+    request.mutable_source_trials()->Assign(sources.begin(), sources.end());
     HWNAS_ASSIGN_OR_RETURN(const v1::Study created,
                            client.CreateStudy(request));
     *context->out << created.name() << " is " << StudyStateName(created.state())

@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "cli/diagnostic.h"
 #include "cli/live_display.h"
+#include "cli/results.h"
 #include "cli/trial_table.h"
 #include "common/files.h"
 #include "common/limits.h"
@@ -56,51 +57,12 @@ struct Chosen {
 absl::StatusOr<Chosen> FromFolder(const TrainOptions& options) {
   Chosen chosen;
   chosen.folder = options.study;
-  HWNAS_ASSIGN_OR_RETURN(
-      const std::string study_text,
-      ReadFile(options.study + "/study.json", size_t{64} << 20));
-  v1::StudyFile file;
-  if (!google::protobuf::util::JsonStringToMessage(study_text, &file).ok()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        options.study, "/study.json is not what 'hwnas run' writes"));
-  }
-  chosen.spec = file.spec();
+  HWNAS_ASSIGN_OR_RETURN(chosen.spec, ReadStudySpec(options.study));
   // Trials and front as `hwnas run` wrote them.
   const bool by_number = absl::SimpleAtoi(options.trial, &chosen.number);
   const std::string name =
       options.study + (by_number ? "/trials.json" : "/front.json");
-  HWNAS_ASSIGN_OR_RETURN(const std::string text,
-                         ReadFile(name, size_t{1} << 30));
-  const Json rows = Json::parse(text, nullptr, false);
-  if (!rows.is_array()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, " is not what 'hwnas run' writes"));
-  }
-  std::vector<v1::Trial> trials;
-  try {
-    for (const Json& row : rows) {
-      v1::Trial trial;
-      trial.set_number(row.at("trial").get<int64_t>());
-      if (row.contains("score") && row["score"].is_number()) {
-        trial.set_score(row["score"].get<double>());
-      }
-      trial.mutable_architecture()->set_text(
-          row.at("architecture").get<std::string>());
-      for (const Json& choice : row.at("choices")) {
-        trial.mutable_architecture()->add_choices(choice.get<int>());
-      }
-      for (const Json& m : row.at("measurements")) {
-        v1::Measurement* measurement = trial.add_measurements();
-        measurement->set_metric(m.at("metric").get<std::string>());
-        measurement->set_value(m.at("value").get<double>());
-        measurement->set_device_class(m.value("device_class", ""));
-      }
-      trials.push_back(std::move(trial));
-    }
-  } catch (const Json::exception& error) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, " is not what 'hwnas run' writes: ", error.what()));
-  }
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<v1::Trial> trials, ReadTrials(name));
   int index = -1;
   if (by_number) {
     for (size_t i = 0; i < trials.size(); ++i) {

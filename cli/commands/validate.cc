@@ -98,6 +98,7 @@ void AddValidateCommand(CLI::App* app, Context* context) {
       if (!options->tables.empty()) {
         table = LoadLocalTables(&study, options->tables);
       }
+      LoadLocalSources(&study, path);
       if (!study.ok()) {
         *context->err << study.Render();
         context->exit_code = kExitBadInput;

@@ -214,9 +214,23 @@ absl::Status StudyEngine::Equip(Run& run) {
   if (!state.ended()) {
     HWNAS_ASSIGN_OR_RETURN(const StrategyConfig strategy,
                            FromProto(state.spec().strategy()));
+    std::vector<SourceTrials> sources;
+    for (int i = 0; i < state.source_trials().size(); ++i) {
+      const v1::WarmStartSource& named = state.spec().warm_start(i);
+      absl::StatusOr<SourceTrials> source = FromProto(
+          *run.space, state.source_trials()[i],
+          named.folder().empty() ? StudyName(named.study()) : named.folder());
+      if (!source.ok()) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "spec.warm_start[", i, "]: ", named.study() + named.folder(), " ",
+            source.status().message()));
+      }
+      sources.push_back(*std::move(source));
+    }
     HWNAS_ASSIGN_OR_RETURN(
-        run.strategy, CreateStrategy(strategy, run.space.get(), state.problem(),
-                                     state.spec().seed(), EvidenceOf(run)));
+        run.strategy,
+        CreateStrategy(strategy, run.space.get(), state.problem(),
+                       state.spec().seed(), EvidenceOf(run), sources));
     HWNAS_RETURN_IF_ERROR(ShowObservations(run));
   }
   const absl::Time now = deps_.clock->Now();
@@ -1487,6 +1501,47 @@ absl::StatusOr<StudyEngine::Run*> StudyEngine::FindRun(
   return it->second.get();
 }
 
+absl::StatusOr<std::vector<v1::SourceTrials>> StudyEngine::TrialsOfSources(
+    const v1::CreateStudyRequest& request) {
+  std::vector<v1::SourceTrials> of_sources;
+  int folders = 0;
+  for (int i = 0; i < request.spec().warm_start_size(); ++i) {
+    const v1::WarmStartSource& source = request.spec().warm_start(i);
+    if (source.study().empty()) {
+      if (folders == request.source_trials_size()) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "spec.warm_start[", i,
+            "].folder: its trials did not come with the request; only the "
+            "command line reads folders"));
+      }
+      of_sources.push_back(request.source_trials(folders++));
+      continue;
+    }
+    const absl::StatusOr<Run*> run = FindRun(source.study());
+    if (!run.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "spec.warm_start[", i, "].study: ", run.status().message()));
+    }
+    const StudyState& state = (*run)->state;
+    std::vector<v1::Trial> trials;
+    for (const TrialRecord& record : state.trials()) {
+      v1::Trial& trial = trials.emplace_back();
+      trial.set_state(record.state);
+      *trial.mutable_architecture() = record.architecture;
+      trial.mutable_measurements()->Assign(record.measurements.begin(),
+                                           record.measurements.end());
+    }
+    of_sources.push_back(ToSourceTrials(state.spec(), trials));
+  }
+  if (folders != request.source_trials_size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("source_trials: ", request.source_trials_size(),
+                     " sources, expected one for each of the ", folders,
+                     " folders of spec.warm_start"));
+  }
+  return of_sources;
+}
+
 absl::StatusOr<v1::Study> StudyEngine::CreateStudy(
     const v1::CreateStudyRequest& request) {
   HWNAS_RETURN_IF_ERROR(CheckStudyId(request.study_id()));
@@ -1519,6 +1574,10 @@ absl::StatusOr<v1::Study> StudyEngine::CreateStudy(
     }
     return StudyView(*existing);
   }
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<v1::SourceTrials> source_trials,
+                         TrialsOfSources(request));
+  created->mutable_source_trials()->Assign(source_trials.begin(),
+                                           source_trials.end());
   auto run = std::make_unique<Run>();
   if (request.validate_only()) {
     events[0].set_sequence(1);

@@ -262,6 +262,11 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What screening finds out, known to strategies before they propose.
   Evidence AnalyticEvidence(const SearchSpace* space) const;
+  // What the studies and folders that `request` starts from have found out.
+  // INVALID_ARGUMENT names the source.
+  absl::StatusOr<std::vector<v1::SourceTrials>> TrialsOfSources(
+      const v1::CreateStudyRequest& request)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Builds what the state implies but the journal does not hold.
   absl::Status Equip(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // How long a new lease of a stage lives.

@@ -173,8 +173,14 @@ absl::Status StudyState::ApplyCreated(const v1::StudyCreated& e,
   if (absl::Status status = CheckStudySpec(e.spec()); !status.ok()) {
     return Corrupt(absl::StrCat("specification: ", status.message()));
   }
+  if (e.source_trials_size() != e.spec().warm_start_size()) {
+    return Corrupt(absl::StrCat("trials of ", e.source_trials_size(),
+                                " sources, expected of ",
+                                e.spec().warm_start_size()));
+  }
   spec_ = e.spec();
   description_ = e.description();
+  source_trials_ = e.source_trials();
   problem_ = ProblemFromProto(spec_);
   stage_keys_ = StagesOf(spec_);
   if (std::vector<int> rungs = RungsOf(spec_); !rungs.empty()) {

@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "google/protobuf/repeated_ptr_field.h"
 #include "hwnas/v1/journal.pb.h"
 #include "nas/fidelity/curves.h"
 #include "nas/fidelity/rung_table.h"
@@ -128,6 +129,11 @@ class StudyState {
   const v1::StudySpec& spec() const { return spec_; }
   const std::string& description() const { return description_; }
   const Problem& problem() const { return problem_; }
+  // For each of spec().warm_start(), in order.
+  const google::protobuf::RepeatedPtrField<v1::SourceTrials>& source_trials()
+      const {
+    return source_trials_;
+  }
   v1::Study::State state() const { return state_; }
   bool ended() const {
     return state_ == v1::Study::COMPLETED || state_ == v1::Study::CANCELLED;
@@ -210,6 +216,7 @@ class StudyState {
   v1::StudySpec spec_;
   std::string description_;
   Problem problem_;
+  google::protobuf::RepeatedPtrField<v1::SourceTrials> source_trials_;
   std::vector<StageKey> stage_keys_;
   v1::Study::State state_ = v1::Study::STATE_UNSPECIFIED;
   absl::Time create_time_;

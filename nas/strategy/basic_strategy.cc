@@ -74,6 +74,15 @@ void BasicStrategy::SpecialiseInitialDesign(
             initial_design_.end() - count);
 }
 
+void BasicStrategy::BeginWith(std::vector<Architecture> networks) {
+  constexpr size_t kEnds = 2;
+  favourite_count_ =
+      std::min(networks.size(), static_cast<size_t>(favourites()));
+  first_favourite_ = std::min(kEnds, initial_design_.size() - favourite_count_);
+  std::move(networks.begin(), networks.begin() + favourite_count_,
+            initial_design_.begin() + first_favourite_);
+}
+
 absl::StatusOr<std::vector<Proposal>> BasicStrategy::Suggest(
     const SuggestRequest& request) {
   if (request.count < 0 || request.count > kMaxCount) {
@@ -112,10 +121,14 @@ std::optional<Proposal> BasicStrategy::Propose(int64_t number, int64_t earlier,
   const auto design_size = static_cast<int64_t>(initial_design_.size());
   if (earlier < design_size) {
     if (number <= design_size) {
-      const Architecture& architecture = initial_design_[number - 1];
+      const auto member = static_cast<size_t>(number - 1);
+      const Architecture& architecture = initial_design_[member];
       if (auto digest = DigestIfNew(architecture, taken)) {
-        return Proposal{number, architecture, *std::move(digest),
-                        "initial design"};
+        const bool favourite = member >= first_favourite_ &&
+                               member < first_favourite_ + favourite_count_;
+        return Proposal{
+            number, architecture, *std::move(digest),
+            favourite ? "best of another search" : "initial design"};
       }
     }
   } else if (size_ > 1) {

@@ -34,6 +34,15 @@ class BasicStrategy : public Strategy {
       const SuggestRequest& request) final;
   absl::Status Observe(absl::Span<const Observation> results) final;
 
+  // How many networks BeginWith has room for: half of the initial design.
+  int favourites() const {
+    return static_cast<int>(initial_design_.size()) / 2;
+  }
+  // Puts canonical networks that are likely good, the first `favourites()` of
+  // them, in place of members of the initial design other than its ends. Before
+  // the first Suggest.
+  void BeginWith(std::vector<Architecture> networks);
+
  protected:
   struct Candidate {
     Architecture architecture;
@@ -126,6 +135,9 @@ class BasicStrategy : public Strategy {
   int objectives_;
   uint64_t seed_;
   std::vector<Architecture> initial_design_;
+  // Members of it that BeginWith put there: from this one, so many.
+  size_t first_favourite_ = 0;
+  size_t favourite_count_ = 0;
   double size_;  // Points before canonicalisation.
 
   // Digests of all observations.

@@ -169,7 +169,8 @@ struct Pool {
 class BayesianStrategy::Search {
  public:
   Search(const BayesianConfig& config, const SearchSpace* space,
-         const Problem& problem, Evidence evidence, uint64_t seed)
+         const Problem& problem, Evidence evidence, uint64_t seed,
+         absl::Span<const SourceTrials> sources)
       : config_(config),
         space_(space),
         problem_(problem),
@@ -177,7 +178,7 @@ class BayesianStrategy::Search {
         seed_(seed),
         searched_(problem.Searched()),
         objectives_(static_cast<int>(searched_.objectives.size())),
-        features_(space, std::move(evidence)),
+        features_(space, WithSources(space, sources, std::move(evidence))),
         front_(objectives_),
         believed_front_(objectives_) {}
 
@@ -821,12 +822,13 @@ const std::vector<std::pair<int, double>>& BayesianStrategy::Search::Ranked(
 BayesianStrategy::BayesianStrategy(const BayesianConfig& config,
                                    const SearchSpace* space,
                                    const Problem& problem, Evidence evidence,
-                                   uint64_t seed)
+                                   uint64_t seed,
+                                   absl::Span<const SourceTrials> sources)
     : BasicStrategy(space,
                     static_cast<int>(problem.Searched().objectives.size()),
                     seed, config.initial),
       search_(std::make_unique<Search>(config, space, problem,
-                                       std::move(evidence), seed)) {
+                                       std::move(evidence), seed, sources)) {
   const int outliers = config.initial / kOutlierShare;
   std::vector<Architecture> design = initial_design();
   design.resize(design.size() - outliers);

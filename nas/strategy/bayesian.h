@@ -44,7 +44,8 @@ class BayesianStrategy final : public BasicStrategy {
  public:
   // `config` must be valid (CreateStrategy). `space` must outlive this.
   BayesianStrategy(const BayesianConfig& config, const SearchSpace* space,
-                   const Problem& problem, Evidence evidence, uint64_t seed);
+                   const Problem& problem, Evidence evidence, uint64_t seed,
+                   absl::Span<const SourceTrials> sources = {});
   ~BayesianStrategy() override;
 
   absl::string_view name() const override { return "bayesian"; }

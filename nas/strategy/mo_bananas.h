@@ -45,7 +45,8 @@ class MoBananasStrategy final : public BasicStrategy {
  public:
   // `config` must be valid (CreateStrategy). `space` must outlive this.
   MoBananasStrategy(const MoBananasConfig& config, const SearchSpace* space,
-                    const Problem& problem, Evidence evidence, uint64_t seed);
+                    const Problem& problem, Evidence evidence, uint64_t seed,
+                    absl::Span<const SourceTrials> sources = {});
 
   absl::string_view name() const override { return "mo_bananas"; }
 

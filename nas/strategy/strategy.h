@@ -14,6 +14,7 @@
 #include "nas/evidence.h"
 #include "nas/problem.h"
 #include "nas/space/search_space.h"
+#include "nas/warm_start.h"
 
 namespace hwnas {
 
@@ -137,10 +138,12 @@ using StrategyConfig =
                  ReinforceConfig, BayesianConfig, MotpeConfig, MoBananasConfig>;
 
 // `space` must outlive the strategy, as must what `evidence` refers to. The
-// strategy searches Problem::Searched().
+// strategy searches Problem::Searched(). From `sources` it takes half of its
+// initial design and, if it models objectives, features (nas/warm_start.h).
 // INVALID_ARGUMENT names the bad parameter.
 absl::StatusOr<std::unique_ptr<Strategy>> CreateStrategy(
     const StrategyConfig& config, const SearchSpace* space,
-    const Problem& problem, uint64_t seed, Evidence evidence = {});
+    const Problem& problem, uint64_t seed, Evidence evidence = {},
+    absl::Span<const SourceTrials> sources = {});
 
 }  // namespace hwnas

@@ -27,7 +27,7 @@ struct Overloaded : Ts... {
 template <typename... Ts>
 Overloaded(Ts...) -> Overloaded<Ts...>;
 
-using StrategyOr = absl::StatusOr<std::unique_ptr<Strategy>>;
+using StrategyOr = absl::StatusOr<std::unique_ptr<BasicStrategy>>;
 
 template <typename T>
 absl::Status OutOfRange(absl::string_view field, T value,
@@ -53,23 +53,16 @@ absl::Status CheckVariation(absl::string_view kind, const Config& c) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-StrategyOr CreateStrategy(const StrategyConfig& config,
-                          const SearchSpace* space, const Problem& problem,
-                          uint64_t seed, Evidence evidence) {
-  if (space == nullptr) {
-    return absl::InvalidArgumentError("space: none, expected a search space");
-  }
-  if (problem.objectives.empty()) {
-    return absl::InvalidArgumentError("objectives: none, expected at least 1");
-  }
+// Without the part of the initial design that is from `sources`.
+StrategyOr Create(const StrategyConfig& config, const SearchSpace* space,
+                  const Problem& problem, uint64_t seed, Evidence evidence,
+                  absl::Span<const SourceTrials> sources) {
   const int objectives = static_cast<int>(problem.Searched().objectives.size());
   return std::visit(
       Overloaded{
           [&](const AutoConfig&) -> StrategyOr {
-            return CreateStrategy(BayesianConfig{}, space, problem, seed,
-                                  std::move(evidence));
+            return Create(BayesianConfig{}, space, problem, seed,
+                          std::move(evidence), sources);
           },
           [&](const RandomConfig&) -> StrategyOr {
             return std::make_unique<RandomStrategy>(space, objectives, seed);
@@ -96,7 +89,7 @@ StrategyOr CreateStrategy(const StrategyConfig& config,
               return OutOfRange("bayesian.initial", c.initial, "2 to 1000");
             }
             return std::make_unique<BayesianStrategy>(
-                c, space, problem, std::move(evidence), seed);
+                c, space, problem, std::move(evidence), seed, sources);
           },
           [&](const MotpeConfig& c) -> StrategyOr {
             if (c.initial < 2 || c.initial > 1000) {
@@ -119,7 +112,7 @@ StrategyOr CreateStrategy(const StrategyConfig& config,
                                 "1 to 10000");
             }
             return std::make_unique<MoBananasStrategy>(
-                c, space, problem, std::move(evidence), seed);
+                c, space, problem, std::move(evidence), seed, sources);
           },
           [&](const QuasiRandomConfig&) -> StrategyOr {
             return std::make_unique<QuasiRandomStrategy>(space, objectives,
@@ -162,6 +155,25 @@ StrategyOr CreateStrategy(const StrategyConfig& config,
                                                        seed);
           }},
       config);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Strategy>> CreateStrategy(
+    const StrategyConfig& config, const SearchSpace* space,
+    const Problem& problem, uint64_t seed, Evidence evidence,
+    absl::Span<const SourceTrials> sources) {
+  if (space == nullptr) {
+    return absl::InvalidArgumentError("space: none, expected a search space");
+  }
+  if (problem.objectives.empty()) {
+    return absl::InvalidArgumentError("objectives: none, expected at least 1");
+  }
+  HWNAS_ASSIGN_OR_RETURN(
+      std::unique_ptr<BasicStrategy> strategy,
+      Create(config, space, problem, seed, std::move(evidence), sources));
+  strategy->BeginWith(BestOfSources(*space, sources, strategy->favourites()));
+  return strategy;
 }
 
 }  // namespace hwnas

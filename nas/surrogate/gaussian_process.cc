@@ -46,6 +46,21 @@ MatrixXd SomeRows(const MatrixXd& all, absl::Span<const int> rows) {
   return some;
 }
 
+// The lower Cholesky factor of the covariance of observations with `noise`
+// beside the kernel's.
+MatrixXd Factor(const SurrogateKernel& kernel,
+                const SurrogateKernel::Prepared& observed,
+                const VectorXd& noise) {
+  const MatrixXd k = kernel.Cross(observed, observed);
+  // More on the diagonal until it can be factored; rarely asked for.
+  for (double jitter = kJitter;; jitter *= 10) {
+    MatrixXd sum = k;
+    sum.diagonal().array() += noise.array() + (kernel.noise() + jitter);
+    const Eigen::LLT<MatrixXd> factor(sum);
+    if (factor.info() == Eigen::Success || jitter > 1) return factor.matrixL();
+  }
+}
+
 }  // namespace
 
 int SurrogateLayout::one_hot_width() const {
@@ -281,22 +296,24 @@ void SurrogateKernel::Fit(const SurrogateInputs& x, const VectorXd& y,
   log_ = best;
 }
 
+PosteriorMean::PosteriorMean(SurrogateKernel kernel, const SurrogateInputs& x,
+                             const VectorXd& y)
+    : kernel_(std::move(kernel)), observed_(kernel_.Prepare(x)) {
+  const MatrixXd factor = Factor(kernel_, observed_, VectorXd::Zero(x.rows()));
+  weights_ = factor.triangularView<Eigen::Lower>().solve(y);
+  factor.triangularView<Eigen::Lower>().transpose().solveInPlace(weights_);
+}
+
+VectorXd PosteriorMean::At(const SurrogateInputs& points) const {
+  return kernel_.Cross(kernel_.Prepare(points), observed_) * weights_;
+}
+
 CandidatePosterior::CandidatePosterior(const SurrogateKernel* kernel,
                                        const SurrogateInputs& x,
                                        const VectorXd& y, const VectorXd& noise)
     : kernel_(kernel), observed_(kernel->Prepare(x)) {
   candidates_ = observed_.Rows({});
-  const MatrixXd k = kernel_->Cross(observed_, observed_);
-  // More on the diagonal until it can be factored; rarely asked for.
-  for (double jitter = kJitter;; jitter *= 10) {
-    MatrixXd sum = k;
-    sum.diagonal().array() += noise.array() + (kernel_->noise() + jitter);
-    const Eigen::LLT<MatrixXd> factor(sum);
-    if (factor.info() == Eigen::Success || jitter > 1) {
-      factor_ = factor.matrixL();
-      break;
-    }
-  }
+  factor_ = Factor(*kernel_, observed_, noise);
   weights_ = factor_.triangularView<Eigen::Lower>().solve(y);
   solved_.resize(x.rows(), 0);
 }

@@ -101,6 +101,22 @@ class SurrogateKernel {
   Eigen::VectorXd prior_sd_;
 };
 
+// The mean of the posterior alone. Immutable.
+class PosteriorMean {
+ public:
+  // Of observations without more noise than the kernel's.
+  PosteriorMean(SurrogateKernel kernel, const SurrogateInputs& x,
+                const Eigen::VectorXd& y);
+
+  // Of the function without noise, at each row.
+  Eigen::VectorXd At(const SurrogateInputs& points) const;
+
+ private:
+  const SurrogateKernel kernel_;
+  const SurrogateKernel::Prepared observed_;
+  Eigen::VectorXd weights_;  // K^-1 y.
+};
+
 // The posterior at a list of candidates, kept up to date while observations and
 // candidates come in one by one: an observation costs O((observations + width)
 // * candidates). Values are on the scale that the kernel was fitted to. Not

@@ -21,6 +21,7 @@
 #include "nas/replay.h"
 #include "nas/space/space_factory.h"
 #include "nas/strategy/strategy.h"
+#include "nas/warm_start.h"
 
 namespace hwnas {
 
@@ -59,6 +60,19 @@ int FullEpochs(const v1::StudySpec& spec);
 // Epochs of the rungs at which trials pause, the last being the whole training;
 // empty in a study without rungs.
 std::vector<int> RungsOf(const v1::StudySpec& spec);
+
+// Most trials that a search takes over from another.
+inline constexpr int kMaxSourceTrials = 5000;
+// What a study with these trials has found out: values of the metrics of its
+// problem, but none after a part of a training. Trials that are not done are
+// left out, and of too many all but the front and the latest.
+v1::SourceTrials ToSourceTrials(const v1::StudySpec& spec,
+                                absl::Span<const v1::Trial> trials);
+// Checks everything. INVALID_ARGUMENT also says so if they are of a search over
+// other decisions than those of `space`. `name` becomes that of the source.
+absl::StatusOr<SourceTrials> FromProto(const SearchSpace& space,
+                                       const v1::SourceTrials& proto,
+                                       std::string name);
 
 google::protobuf::Timestamp ToProto(absl::Time time);
 absl::Time FromProto(const google::protobuf::Timestamp& proto);

@@ -37,6 +37,7 @@ constexpr int kMaxReplayKeys = 256;
 constexpr int kMaxReplayMetrics = 256;
 constexpr int kMaxReplayFidelities = 64;
 constexpr int kMaxEpochs = 10000;
+constexpr int kMaxSources = 8;
 // Enough for any file written by hand; a hostile one gets no longer answer.
 constexpr size_t kMaxErrors = 100;
 
@@ -1395,6 +1396,42 @@ void CheckReplay(const v1::StudySpec& spec, Checker* out) {
   }
 }
 
+void CheckWarmStart(const v1::StudySpec& spec, Checker* out) {
+  if (spec.warm_start_size() > kMaxSources) {
+    out->Add(
+        "spec.warm_start",
+        absl::StrCat(spec.warm_start_size(),
+                     " sources are too many: expected at most ", kMaxSources));
+    return;
+  }
+  std::set<std::pair<std::string, std::string>> seen;
+  for (int i = 0; i < spec.warm_start_size(); ++i) {
+    const v1::WarmStartSource& source = spec.warm_start(i);
+    const std::string path = absl::StrCat("spec.warm_start[", i, "]");
+    if (source.study().empty() == source.folder().empty()) {
+      out->Add(path, source.study().empty()
+                         ? "names no source: expected study, the name of a "
+                           "study, or folder, that of its results"
+                         : "has study beside folder: expected one of the two");
+      continue;
+    }
+    if (!source.study().empty()) {
+      if (absl::Status id = CheckStudyId(source.study()); !id.ok()) {
+        out->Add(path + ".study", std::string(id.message()));
+      }
+    } else if (source.folder().size() > kMaxPathBytes ||
+               source.folder().find('\0') != std::string::npos) {
+      out->Add(path + ".folder", absl::StrCat(Quoted(source.folder()),
+                                              " is no path: expected at most ",
+                                              kMaxPathBytes, " bytes"));
+    }
+    if (!seen.insert({source.study(), source.folder()}).second) {
+      out->Add(path, absl::StrCat(Quoted(source.study() + source.folder()),
+                                  " is listed twice"));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<FieldError> ValidateStudySpec(const v1::StudySpec& spec) {
@@ -1413,6 +1450,7 @@ std::vector<FieldError> ValidateStudySpec(const v1::StudySpec& spec) {
   CheckMeasure(spec, &out);
   CheckReplay(spec, &out);
   CheckBudget(spec, &out);
+  CheckWarmStart(spec, &out);
   if (spec.has_external() && spec.external().has_lease()) {
     out.PositiveDuration("spec.external.lease", spec.external().lease());
   }

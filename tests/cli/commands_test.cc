@@ -4,8 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/context.h"
+#include "cli/study_file.h"
 #include "common/files.h"
 #include "gmock/gmock.h"
+#include "proto/convert/convert.h"
 #include "tests/cli/sample_study.h"
 #include "tests/fakes/fake_study_service.h"
 
@@ -111,10 +113,52 @@ TEST_F(CommandsTest, ExportWritesAWholeFolder) {
                  "accuracy"}),
             0)
       << err_.str();
-  for (const char* name : {"front.csv", "front.json", "trials.csv",
-                           "trials.json", "best.onnx", "report.html"}) {
+  for (const char* name :
+       {"front.csv", "front.json", "trials.csv", "trials.json", "best.onnx",
+        "report.html", "study.json"}) {
     EXPECT_TRUE(std::filesystem::exists(dir_ + "/results/" + name)) << name;
   }
+}
+
+TEST_F(CommandsTest, AStudyMayStartFromAFolderOfResults) {
+  const std::string example =
+      *ReadFile(std::string(HWNAS_SOURCE_DIR) + "/examples/fashion_mnist.yaml");
+  LoadedStudy source = LoadedStudy::Parse("source.yaml", example);
+  ASSERT_TRUE(source.ok()) << source.Render();
+  *studies_.study.mutable_spec() = source.spec();
+  ASSERT_EQ(Run({"export", "tiny", "--dir", dir_ + "/results"}), 0)
+      << err_.str();
+
+  const auto write = [&](const std::string& text) {
+    ASSERT_TRUE(WriteFileAtomically(dir_ + "/warm.yaml", text).ok());
+  };
+  write(example + "  warm_start: [{folder: results}]\n");
+  EXPECT_EQ(Run({"validate", dir_ + "/warm.yaml"}), 0) << err_.str();
+  EXPECT_EQ(Run({"submit", dir_ + "/warm.yaml"}), 0) << err_.str();
+  const v1::CreateStudyRequest sent = studies_.created();
+  ASSERT_EQ(sent.source_trials_size(), 1);
+  EXPECT_EQ(sent.source_trials(0).trials_size(), 12);
+  EXPECT_EQ(sent.source_trials(0).spec().space().SerializeAsString(),
+            WithDefaults(source.spec()).space().SerializeAsString());
+
+  write(example + "  warm_start: [{folder: nowhere}]\n");
+  EXPECT_EQ(Run({"submit", dir_ + "/warm.yaml"}), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("spec.warm_start[0].folder: "));
+  EXPECT_THAT(err_.str(), HasSubstr("expected the folder of a finished"));
+
+  std::string other = example;
+  const std::string kind = "nasbench201: {";
+  ASSERT_NE(other.find(kind), std::string::npos);
+  other.insert(other.find(kind) + kind.size(),
+               "operations: [none, nor_conv_3x3], ");
+  write(other + "  warm_start: [{folder: results}]\n");
+  EXPECT_EQ(Run({"validate", dir_ + "/warm.yaml"}), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("results is a search of another space"));
+
+  write(example + "  warm_start: [{study: tiny}]\n");
+  EXPECT_EQ(Run({"run", dir_ + "/warm.yaml", "--dir", dir_ + "/run"}),
+            kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("has a controller of its own"));
 }
 
 // The study, over each of two devices; the front of "pi" is trial 3 alone.
