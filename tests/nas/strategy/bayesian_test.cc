@@ -16,24 +16,6 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-double FrontHypervolume(const Journal& journal, const Point& reference) {
-  std::vector<Point> points;
-  for (const Observation& o : journal.observed) {
-    if (StandingOf(o.evaluation) == Standing::kFeasible) {
-      points.push_back(o.evaluation.objectives);
-    }
-  }
-  return Hypervolume(points, reference);
-}
-
-int Feasible(const Journal& journal) {
-  int count = 0;
-  for (const Observation& o : journal.observed) {
-    count += StandingOf(o.evaluation) == Standing::kFeasible;
-  }
-  return count;
-}
-
 int Sum(const Architecture& architecture) {
   int sum = 0;
   for (const int choice : architecture.choices) sum += choice;

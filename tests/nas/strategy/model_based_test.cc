@@ -30,24 +30,6 @@ int Sum(const Architecture& architecture) {
   return sum;
 }
 
-double FrontHypervolume(const Journal& journal, const Point& reference) {
-  std::vector<Point> points;
-  for (const Observation& o : journal.observed) {
-    if (StandingOf(o.evaluation) == Standing::kFeasible) {
-      points.push_back(o.evaluation.objectives);
-    }
-  }
-  return Hypervolume(points, reference);
-}
-
-int Feasible(const Journal& journal) {
-  int count = 0;
-  for (const Observation& o : journal.observed) {
-    count += StandingOf(o.evaluation) == Standing::kFeasible;
-  }
-  return count;
-}
-
 double Best(const Journal& journal) {
   double best = std::numeric_limits<double>::infinity();
   for (const Observation& o : journal.observed) {

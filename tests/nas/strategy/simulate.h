@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "nas/pareto/constrained.h"
+#include "nas/pareto/pareto.h"
 #include "nas/strategy/strategy.h"
 
 namespace hwnas {
@@ -70,6 +72,26 @@ inline Journal Simulate(Strategy& strategy, const Evaluator& evaluate,
     journal.observed.push_back(std::move(observation));
   }
   return journal;
+}
+
+// Of the feasible trials.
+inline double FrontHypervolume(const Journal& journal, const Point& reference) {
+  std::vector<Point> points;
+  for (const Observation& o : journal.observed) {
+    if (StandingOf(o.evaluation) == Standing::kFeasible) {
+      points.push_back(o.evaluation.objectives);
+    }
+  }
+  return Hypervolume(points, reference);
+}
+
+// How many trials are feasible.
+inline int Feasible(const Journal& journal) {
+  int count = 0;
+  for (const Observation& o : journal.observed) {
+    count += StandingOf(o.evaluation) == Standing::kFeasible;
+  }
+  return count;
 }
 
 }  // namespace hwnas

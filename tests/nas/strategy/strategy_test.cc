@@ -332,16 +332,6 @@ INSTANTIATE_TEST_SUITE_P(
 // Those that learn.
 class EvolutionSuite : public StrategySuite {};
 
-double FrontHypervolume(const Journal& journal, const Point& reference) {
-  std::vector<Point> points;
-  for (const Observation& o : journal.observed) {
-    if (StandingOf(o.evaluation) == Standing::kFeasible) {
-      points.push_back(o.evaluation.objectives);
-    }
-  }
-  return Hypervolume(points, reference);
-}
-
 TEST_P(EvolutionSuite, FindsAKnownFrontThatRandomSearchDoesNot) {
   // 11^8 points, 11 of which are the front.
   const ToySpace space(8, 11);
