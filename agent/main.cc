@@ -14,6 +14,10 @@
 #include "absl/strings/str_split.h"
 #include "agent/agent_metrics.h"
 #include "agent/device/device_class.h"
+#include "agent/device/power/command_runner.h"
+#include "agent/device/power/power_sampler.h"
+#include "agent/device/power/probe.h"
+#include "agent/device/power/raspberry_pi.h"
 #include "agent/graph_exporter.h"
 #include "agent/measure/steady_clock.h"
 #include "agent/measuring_runner.h"
@@ -56,6 +60,15 @@ ABSL_FLAG(int, batch, 0,
           "With --measure_file: images in one inference; 0: as the file says");
 ABSL_FLAG(absl::Duration, max_time, absl::Seconds(5),
           "With --measure_file: longest time to measure");
+ABSL_FLAG(
+    std::string, power, "auto",
+    "What to measure energy with: auto (the first that is found of "
+    "jetson, pmic, hwmon and rapl), none, jetson (its INA3221 or INA238), "
+    "pmic (Raspberry Pi 5), hwmon or hwmon:1-0040 (INA219, INA226...), "
+    "rapl (Intel and AMD processors), nvml (graphics cards alone), "
+    "command:LINE (a shell command that prints watts, one value a line) "
+    "or serial:/dev/ttyUSB0@115200 (such lines on a port). All but auto "
+    "must be there. See docs/power.md");
 ABSL_FLAG(bool, samples, false,
           "With --measure_file: print the raw samples as well");
 
@@ -67,7 +80,8 @@ constexpr char kUsage[] =
     "  hwnas-agent --controller=127.0.0.1:7420\n"
     "  hwnas-agent --controller=10.0.0.5:7420 --insecure --id=pi-7 "
     "--device_class=raspberrypi5\n"
-    "  hwnas-agent --measure_file=model.onnx --threads=1\n\n"
+    "  hwnas-agent --measure_file=model.onnx --threads=1\n"
+    "  hwnas-agent --measure_file=model.onnx --power=rapl\n\n"
     "SIGTERM hands unfinished work back and leaves; a second one ends it at "
     "once.";
 
@@ -100,6 +114,45 @@ absl::StatusOr<std::vector<std::string>> DeviceClasses() {
   return classes;
 }
 
+// What measures power here, and what it needs. Made before any thread.
+struct Power {
+  ProcessRunner commands;
+  std::unique_ptr<PowerSource> source;  // Until the sampler takes it.
+  std::unique_ptr<PowerSampler> sampler;
+  std::unique_ptr<ThrottleSensor> throttle;
+  std::string why_none;
+
+  absl::Status Probe(SteadyClock* clock) {
+    HWNAS_ASSIGN_OR_RETURN(
+        PowerProbe probe,
+        ChoosePowerSource(absl::GetFlag(FLAGS_power),
+                          {.commands = &commands, .clock = clock}));
+    source = std::move(probe.source);
+    why_none = std::move(probe.why_none);
+    throttle = ThrottleSensor::Find("/", &commands);
+    return absl::OkStatus();
+  }
+
+  v1::PowerSource Announce() const {
+    v1::PowerSource power;
+    if (source != nullptr) power = PowerSourceProto(source->info());
+    power.set_why_none(why_none.substr(0, 1000));
+    return power;
+  }
+
+  // Starts a thread.
+  void Apply(SteadyClock* clock, MeasuringRunnerOptions* options) {
+    if (source != nullptr) {
+      sampler = std::make_unique<PowerSampler>(std::move(source), clock);
+      options->power = sampler.get();
+    }
+    options->why_no_power = why_none;
+    if (throttle != nullptr) {
+      options->throttled = [this] { return throttle->Read(); };
+    }
+  }
+};
+
 absl::Status MeasureFile(const std::string& path,
                          const std::vector<std::string>& classes) {
   HWNAS_ASSIGN_OR_RETURN(
@@ -118,7 +171,12 @@ absl::Status MeasureFile(const std::string& path,
   prometheus::Registry registry;
   AgentMetrics metrics(registry);
   RealSteadyClock clock;
-  MeasuringRunner runner({}, runtime.get(), ExportForMeasuring, &clock,
+  Power power;
+  HWNAS_RETURN_IF_ERROR(power.Probe(&clock));
+  task.mutable_measure()->set_energy(power.source != nullptr);
+  MeasuringRunnerOptions options;
+  power.Apply(&clock, &options);
+  MeasuringRunner runner(options, runtime.get(), ExportForMeasuring, &clock,
                          &metrics, logger);
   LocalContext context;
   v1::TaskResult result = runner.Run(task, context);
@@ -175,6 +233,10 @@ int Main(int argc, char** argv) {
   std::unique_ptr<Runtime> runtime;
   std::unique_ptr<AgentMetrics> metrics;
   RealSteadyClock clock;
+  Power power;
+  if (const absl::Status status = power.Probe(&clock); !status.ok()) {
+    return fail(status);
+  }
   fleet::ExecutorOptions options;
   options.kind = v1::AGENT;
   options.program = "hwnas-agent";
@@ -188,18 +250,25 @@ int Main(int argc, char** argv) {
   options.slots = 1;
   options.device_classes = *classes;
   options.runtimes = {"onnxruntime"};
+  options.power = power.Announce();
   return fleet::RunExecutor(
       options,
       [&](const fleet::ExecutorContext& context)
           -> absl::StatusOr<std::unique_ptr<fleet::TaskRunner>> {
         HWNAS_ASSIGN_OR_RETURN(runtime, CreateOnnxRuntime());
         metrics = std::make_unique<AgentMetrics>(*context.registry);
+        MeasuringRunnerOptions runner_options = {
+            .device = DeviceName(context.id),
+            .device_classes = *classes,
+            .max_threads = absl::GetFlag(FLAGS_threads)};
+        power.Apply(&clock, &runner_options);
+        context.logger->info(
+            "event=power source={} reason=\"{}\"",
+            options.power->name().empty() ? "none" : options.power->name(),
+            options.power->why_none());
         return std::make_unique<MeasuringRunner>(
-            MeasuringRunnerOptions{.device = DeviceName(context.id),
-                                   .device_classes = *classes,
-                                   .max_threads = absl::GetFlag(FLAGS_threads)},
-            runtime.get(), ExportForMeasuring, &clock, metrics.get(),
-            context.logger);
+            std::move(runner_options), runtime.get(), ExportForMeasuring,
+            &clock, metrics.get(), context.logger);
       });
 }
 

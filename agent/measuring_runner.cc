@@ -10,7 +10,9 @@
 #include "absl/strings/str_join.h"
 #include "agent/device/cores.h"
 #include "agent/device/interference.h"
+#include "agent/device/power/raspberry_pi.h"
 #include "agent/device/process_memory.h"
+#include "agent/measure/energy_meter.h"
 #include "agent/measure/latency_meter.h"
 #include "common/limits.h"
 #include "common/status_macros.h"
@@ -50,6 +52,14 @@ absl::StatusOr<LatencyMeterOptions> MeterOptions(const v1::MeasureSpec& spec) {
 }
 
 }  // namespace
+
+v1::PowerSource PowerSourceProto(const PowerSourceInfo& info) {
+  v1::PowerSource power;
+  power.set_name(info.name);
+  power.set_includes(info.includes);
+  *power.mutable_interval() = ToProto(info.interval);
+  return power;
+}
 
 MeasuringRunner::MeasuringRunner(MeasuringRunnerOptions options,
                                  Runtime* runtime, GraphExporter export_graph,
@@ -173,6 +183,10 @@ absl::Status MeasuringRunner::Measure(const v1::MeasureTask& task,
   environment.mutable_pinned_cores()->Assign(pinning.cores().begin(),
                                              pinning.cores().end());
 
+  const auto throttled = [&]() -> std::optional<uint32_t> {
+    return options_.throttled ? options_.throttled() : std::nullopt;
+  };
+  const std::optional<uint32_t> throttled_before = throttled();
   const absl::Duration before_load = clock_->Now();
   HWNAS_ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
                          runtime_->Load(model, session_options));
@@ -187,7 +201,6 @@ absl::Status MeasuringRunner::Measure(const v1::MeasureTask& task,
   HWNAS_ASSIGN_OR_RETURN(
       const LatencyReport report,
       MeasureLatency(*session, meter_options, *clock_, &interference, hooks));
-  session.reset();
 
   // As they were under load.
   const v1::Environment after = host_.Read(core);
@@ -231,8 +244,80 @@ absl::Status MeasuringRunner::Measure(const v1::MeasureTask& task,
   samples.set_warmup_inferences(report.warmup_inferences);
   *samples.mutable_total_time() = ToProto(report.total_time);
 
+  if (task.energy()) {
+    HWNAS_RETURN_IF_ERROR(MeasureEnergyOf(*session, report.inferences_per_block,
+                                          core, hooks, device_class, result));
+  }
+  session.reset();
+  const std::optional<uint32_t> throttled_after = throttled();
+  if (throttled_before && throttled_after) {
+    const std::string why =
+        ThrottledBetween(*throttled_before, *throttled_after);
+    for (v1::Measurement& measurement : *result.mutable_measurements()) {
+      if (!why.empty()) measurement.add_flags("THROTTLED: " + why);
+    }
+  }
+
   context.ReportNote("measuring memory");
   MeasureMemory(model, session_options, device_class, result);
+  return absl::OkStatus();
+}
+
+absl::Status MeasuringRunner::MeasureEnergyOf(Session& session,
+                                              int inferences_per_block,
+                                              int core,
+                                              const LatencyHooks& hooks,
+                                              const std::string& device_class,
+                                              v1::TaskResult& result) {
+  const auto miss = [&](const char* metric, const std::string& reason) {
+    v1::MissingMetric& missing = *result.add_missing_metrics();
+    missing.set_metric(metric);
+    missing.set_reason(reason);
+    logger_->warn("event=no_{} reason=\"{}\"", metric, reason);
+  };
+  if (options_.power == nullptr) {
+    for (const char* metric : {"energy_mj", "energy_gross_mj", "power_w"}) {
+      miss(metric, absl::StrCat("this agent has no power source: ",
+                                options_.why_no_power));
+    }
+    return absl::OkStatus();
+  }
+  EnergyMeterOptions meter_options;
+  meter_options.inferences_per_block = inferences_per_block;
+  HWNAS_ASSIGN_OR_RETURN(
+      const EnergyReport report,
+      MeasureEnergy(session, *options_.power, meter_options, *clock_, hooks,
+                    [&]() -> std::optional<double> {
+                      const v1::Environment now = host_.Read(core);
+                      if (!now.has_cpu_frequency_mhz()) return std::nullopt;
+                      return now.cpu_frequency_mhz();
+                    }));
+  const auto add = [&](const char* metric, const std::optional<double>& value,
+                       const char* unit) -> v1::Measurement* {
+    if (!value) {
+      miss(metric, report.why_none);
+      return nullptr;
+    }
+    v1::Measurement& measurement = AddMeasurement(
+        result, metric, *value, unit,
+        std::max<int64_t>(1, report.reading_count), device_class);
+    measurement.mutable_flags()->Assign(report.flags.begin(),
+                                        report.flags.end());
+    return &measurement;
+  };
+  v1::Measurement* net = add("energy_mj", report.net_mj, "mJ");
+  if (net != nullptr && report.net_mad_mj) net->set_spread(*report.net_mad_mj);
+  add("energy_gross_mj", report.gross_mj, "mJ");
+  add("power_w", report.power_w, "W");
+  v1::EnergyDetails& details = *result.mutable_energy();
+  *details.mutable_source() = PowerSourceProto(options_.power->info());
+  if (report.idle_before_w) details.set_idle_before_w(*report.idle_before_w);
+  if (report.power_w) details.set_active_w(*report.power_w);
+  if (report.idle_after_w) details.set_idle_after_w(*report.idle_after_w);
+  details.set_coverage(report.coverage);
+  details.set_reading_count(report.reading_count);
+  details.set_inference_count(report.inference_count);
+  *details.mutable_active_time() = ToProto(report.active_time);
   return absl::OkStatus();
 }
 

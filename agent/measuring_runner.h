@@ -1,16 +1,21 @@
 // Does an agent's tasks: takes a network, measures it on this machine, and says
 // how far the numbers can be trusted.
 //
-//   task -> alone on the cores -> ONNX file -> session -> latency -> memory
+//   task -> alone on the cores -> ONNX file -> session -> latency -> energy, if
+//   asked for -> memory
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "agent/agent_metrics.h"
+#include "agent/device/power/power_sampler.h"
+#include "agent/measure/latency_meter.h"
 #include "agent/measure/steady_clock.h"
 #include "agent/runtime/runtime.h"
 #include "common/host_cores_lock.h"
@@ -31,12 +36,22 @@ struct MeasuringRunnerOptions {
   std::string cores_lock = HostCoresLock::DefaultPath();
   // Where /proc and /sys are looked for.
   std::string root = "/";
+  // Records the power; must outlive the runner. Null if nothing can, for
+  // `why_no_power`.
+  PowerRecorder* power = nullptr;
+  std::string why_no_power;
+  // What a Raspberry Pi says of its throttling (ParseThrottled). Null
+  // elsewhere.
+  std::function<std::optional<uint32_t>()> throttled;
 };
 
 // An ONNX file of the graph with some weights. INVALID_ARGUMENT if the graph is
 // wrong.
 using GraphExporter = std::function<absl::StatusOr<std::string>(
     const v1::ModelGraph& graph, int batch)>;
+
+// As Hello announces it.
+v1::PowerSource PowerSourceProto(const PowerSourceInfo& info);
 
 // Thread-safe; measures one task at a time.
 class MeasuringRunner final : public fleet::TaskRunner {
@@ -54,6 +69,11 @@ class MeasuringRunner final : public fleet::TaskRunner {
   absl::Status Measure(const v1::MeasureTask& task, fleet::TaskContext& context,
                        v1::TaskResult& result);
   absl::Status CheckRequest(const v1::MeasureTask& task) const;
+  // What the sensor does not tell goes to `result`'s missing metrics.
+  absl::Status MeasureEnergyOf(Session& session, int inferences_per_block,
+                               int core, const LatencyHooks& hooks,
+                               const std::string& device_class,
+                               v1::TaskResult& result);
   void MeasureMemory(absl::string_view model, const SessionOptions& options,
                      const std::string& device_class, v1::TaskResult& result);
   v1::Measurement& AddMeasurement(v1::TaskResult& result, const char* metric,

@@ -264,7 +264,10 @@ std::string ProvenanceName(v1::Provenance provenance) {
 
 std::string TrialActivity(const v1::Trial& trial) {
   if (trial.state() == v1::Trial::INFEASIBLE) return trial.infeasible_reason();
-  if (trial.state() == v1::Trial::STOPPED) return trial.stop_reason();
+  if (trial.state() == v1::Trial::STOPPED ||
+      trial.state() == v1::Trial::CANCELLED) {
+    return trial.stop_reason();
+  }
   if (trial.state() != v1::Trial::ACTIVE) {
     // Where its values come from, if not from work of its own.
     std::vector<std::string> sources;

@@ -16,6 +16,7 @@ if(HWNAS_BUILD_CONTROLLER)
 endif()
 if(HWNAS_BUILD_TESTS)
   find_package(GTest REQUIRED)
+  find_package(rapidcheck REQUIRED)
 endif()
 if(HWNAS_BUILD_WORKER)
   # Only to compile against: keeps Torch's global flags out of other targets.

@@ -215,6 +215,7 @@ absl::Status Serve(const ExecutorOptions& options,
                                    options.datasets.end());
   hello.mutable_accelerators()->Assign(options.accelerators.begin(),
                                        options.accelerators.end());
+  if (options.power) *hello.mutable_power() = *options.power;
   *hello.mutable_environment() = context.environment;
   client_options.spool_dir = identity.spool_dir;
   client_options.drain_grace = options.drain_grace;

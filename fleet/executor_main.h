@@ -12,6 +12,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,8 @@ struct ExecutorOptions {
   std::vector<std::string> runtimes;
   std::vector<std::string> datasets;
   std::vector<std::string> accelerators;
+  // Of an agent.
+  std::optional<v1::PowerSource> power;
   // Threads the work uses, for the environment in Hello; 0: not known.
   int threads = 0;
   // On SIGTERM: how long running tasks may go on before they are handed back.

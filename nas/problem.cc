@@ -29,7 +29,12 @@ constexpr MetricInfo kMetrics[] = {
      "Largest resident memory of the inference process on the device, in "
      "megabytes (1e6 bytes)"},
     {"energy_mj", "mJ", MetricSource::kMeasured, false, true,
-     "Energy of one inference on the device, in millijoules"},
+     "Energy that one inference adds to what the idle device takes, in "
+     "millijoules"},
+    {"energy_gross_mj", "mJ", MetricSource::kMeasured, false, true,
+     "Energy of the device during one inference, in millijoules"},
+    {"power_w", "W", MetricSource::kMeasured, false, true,
+     "Mean power of the device while it infers, in watts"},
     {"accuracy", "%", MetricSource::kTrained, true, false,
      "Share of validation images classified correctly, in percent"},
     {"validation_loss", "nats", MetricSource::kTrained, false, false,

@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 
 namespace hwnas::agent {
@@ -13,6 +14,8 @@ class SteadyClock {
   virtual ~SteadyClock() = default;
   // Since some moment in the past.
   virtual absl::Duration Now() = 0;
+  // Does nothing for so long.
+  virtual void SleepFor(absl::Duration duration) = 0;
 };
 
 class RealSteadyClock final : public SteadyClock {
@@ -21,6 +24,7 @@ class RealSteadyClock final : public SteadyClock {
     return absl::FromChrono(
         std::chrono::steady_clock::now().time_since_epoch());
   }
+  void SleepFor(absl::Duration duration) override { absl::SleepFor(duration); }
 };
 
 }  // namespace hwnas::agent

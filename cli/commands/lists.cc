@@ -30,6 +30,7 @@ std::vector<Column> ExecutorColumns(bool agents) {
   if (agents) {
     columns.push_back({"device_classes", "classes"});
     columns.push_back({"runtimes", "runtimes"});
+    columns.push_back({"power", "power"});
   }
   columns.insert(columns.end(), {{"busy_slots", "busy", true},
                                  {"slots", "slots", true},
@@ -58,6 +59,7 @@ void AddExecutor(Table* table, const v1::Executor& executor,
                      Names(device->device_classes())});
     cells.push_back(
         {absl::StrJoin(device->runtimes(), ", "), Names(device->runtimes())});
+    cells.push_back(executor.power().name());
   }
   const v1::Environment& environment = executor.environment();
   cells.insert(

@@ -20,6 +20,7 @@ void AddProfileCommand(CLI::App* app, Context* context) {
     std::string runtime;
     int threads = 0;
     double max_seconds = 0;
+    bool energy = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app->add_subcommand(
@@ -38,16 +39,21 @@ void AddProfileCommand(CLI::App* app, Context* context) {
       ->add_option("--max-seconds", options->max_seconds,
                    "Measure no longer than this")
       ->check(CLI::Range(0.01, 3600.0));
+  command->add_flag("--energy", options->energy,
+                    "Measure the energy as well, on a device with a power "
+                    "source");
   AddServerOption(command, context);
   AddOutputOption(command, context);
   SetExamples(command,
               {"hwnas profile model.onnx --device x86_64",
-               "hwnas profile model.onnx --device raspberrypi5 --output json"});
+               "hwnas profile model.onnx --device raspberrypi5 --output json",
+               "hwnas profile model.onnx --device jetson-orin-nano --energy"});
   SetAction(command, context, [=]() -> absl::Status {
     v1::ProfileModelRequest request;
     HWNAS_ASSIGN_OR_RETURN(*request.mutable_onnx(),
                            ReadFile(options->file, kMaxOnnxBytes));
     request.set_device_class(options->device);
+    request.set_energy(options->energy);
     v1::MeasureSpec* measure = request.mutable_measure();
     measure->set_runtime(options->runtime);
     measure->set_threads(options->threads);
@@ -106,6 +112,15 @@ void AddProfileCommand(CLI::App* app, Context* context) {
                             ? ""
                             : ", governor " + Printable(e.cpu_governor()))
                     << "\n";
+      if (result.has_energy()) {
+        *context->out << "energy of "
+                      << Printable(result.energy().source().includes()) << "\n";
+      }
+    }
+    // Beside the table, so that the output of a script stays what it is.
+    for (const v1::MissingMetric& missing : result.missing_metrics()) {
+      *context->err << "hwnas: no " << Printable(missing.metric()) << ": "
+                    << Printable(missing.reason(), 400) << "\n";
     }
     return absl::OkStatus();
   });

@@ -25,6 +25,7 @@
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/status_macros.h"
+#include "nas/problem/metered.h"
 #include "proto/convert/convert.h"
 #include "proto/convert/resource_names.h"
 
@@ -129,6 +130,9 @@ class EmbeddedRun {
                         .lexically_normal()
                         .string();
       LoadLocalTables(study, tables_dir_);
+    }
+    for (const MetricKey& key : ProblemFromProto(study->spec()).Keys()) {
+      if (IsMetered(key.metric)) metered_.push_back(key);
     }
     for (const StageKey& stage : StagesOf(study->spec())) {
       stages_.push_back(stage);
@@ -379,6 +383,29 @@ class EmbeddedRun {
         return absl::InvalidArgumentError(
             ElsewhereMessage(stage.device_class, absl::StrJoin(classes, ", ")));
       }
+      HWNAS_RETURN_IF_ERROR(CheckPower(*devices, stage));
+    }
+    return absl::OkStatus();
+  }
+
+  // Whether a device can measure the energy that the study asks for.
+  absl::Status CheckPower(const std::vector<v1::Device>& devices,
+                          const StageKey& stage) const {
+    for (const MetricKey& key : metered_) {
+      if (key.device_class != stage.device_class) continue;
+      std::string why;
+      bool found = false;
+      for (const v1::Device& device : devices) {
+        const v1::PowerSource& power = device.executor().power();
+        found |= !power.name().empty();
+        why = power.why_none();
+      }
+      if (found) continue;
+      return absl::FailedPreconditionError(absl::StrCat(
+          key.ToString(),
+          " cannot be measured: this machine has no power "
+          "source (",
+          Printable(why, 400), "). docs/power.md lists what can be one"));
     }
     return absl::OkStatus();
   }
@@ -447,6 +474,8 @@ class EmbeddedRun {
   Context& context_;
   const RunOptions options_;
   std::vector<StageKey> stages_;
+  // What only a power meter gives.
+  std::vector<MetricKey> metered_;
   std::string tables_dir_;  // Of a replay; else empty.
   std::vector<v1::SourceTrials> sources_;
   std::unique_ptr<StudyFolder> folder_;

@@ -175,7 +175,7 @@ SchedulerOutput Round::Run() {
     const bool retry = !task.failed_executors.empty();
     const std::string type =
         absl::StrCat(task.stage, "\n", task.device_class, "\n", task.runtime,
-                     "\n", task.dataset);
+                     "\n", task.energy, "\n", task.dataset);
     int executor = -1;
     if (retry || !hopeless.count(type)) {
       executor = Place(task);
@@ -203,7 +203,8 @@ bool IsCapable(const ExecutorSnapshot& executor, const QueuedTask& task) {
     case v1::MEASURE:
       return executor.kind == v1::AGENT &&
              Contains(executor.device_classes, task.device_class) &&
-             Contains(executor.runtimes, task.runtime);
+             Contains(executor.runtimes, task.runtime) &&
+             (!task.energy || executor.measures_energy);
     case v1::TRAIN:
       return executor.kind == v1::WORKER &&
              (executor.datasets.empty() ||

@@ -5,8 +5,9 @@
 // Rules, in order of weight:
 // 1. Capability. TRAIN goes to a worker that reads the data set (a worker that
 //    lists none takes any); MEASURE to an agent of the device class with the
-//    runtime. Nobody gets more tasks than it has slots, and nobody gets any
-//    while it is disconnected, draining or in quarantine.
+//    runtime, and with a power source if the energy is asked for. Nobody gets
+//    more tasks than it has slots, and nobody gets any while it is
+//    disconnected, draining or in quarantine.
 // 2. Exclusive hosts. A measurement never runs beside any other work on the
 //    same host_id. If a task waits only for that, its host is kept free of
 //    later tasks of the other kind, so that it drains.
@@ -40,6 +41,7 @@ struct QueuedTask {
   v1::StageKind stage = v1::TRAIN;  // TRAIN or MEASURE.
   std::string device_class;         // MEASURE.
   std::string runtime;              // MEASURE.
+  bool energy = false;              // MEASURE, with the energy.
   std::string dataset;              // TRAIN.
   int64_t order = 0;                // Smaller is older, within the study.
   int64_t passed_over = 0;          // Leases of the study since it was queued.
@@ -61,6 +63,7 @@ struct ExecutorSnapshot {
   bool accepts = true;  // Connected, not draining, not in quarantine.
   std::vector<std::string> device_classes;
   std::vector<std::string> runtimes;
+  bool measures_energy = false;
   std::vector<std::string> datasets;
 };
 

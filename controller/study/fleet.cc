@@ -21,6 +21,7 @@ constexpr size_t kMaxReplaced = 16;
 constexpr absl::Duration kFirstRest = absl::Milliseconds(100);
 // An Environment is informative; nobody needs more.
 constexpr size_t kMaxEnvironmentBytes = 16 << 10;
+constexpr size_t kMaxPowerBytes = 4 << 10;
 
 bool IsName(const std::string& text, absl::string_view extra) {
   if (text.empty() || text.size() > kMaxName) return false;
@@ -106,6 +107,10 @@ absl::Status Fleet::CheckHello(const v1::Hello& hello) {
   if (hello.environment().ByteSizeLong() > kMaxEnvironmentBytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "hello.environment has more than ", kMaxEnvironmentBytes, " bytes"));
+  }
+  if (hello.power().ByteSizeLong() > kMaxPowerBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello.power has more than ", kMaxPowerBytes, " bytes"));
   }
   return absl::OkStatus();
 }
@@ -247,6 +252,7 @@ std::vector<ExecutorSnapshot> Fleet::Snapshot(absl::Time now) const {
          .device_classes = {hello.device_classes().begin(),
                             hello.device_classes().end()},
          .runtimes = {hello.runtimes().begin(), hello.runtimes().end()},
+         .measures_energy = !hello.power().name().empty(),
          .datasets = {hello.datasets().begin(), hello.datasets().end()}});
   }
   return fleet;

@@ -50,6 +50,7 @@ absl::StatusOr<int64_t> StudyEngine::StartProfile(
   MutexLock lock(&mutex_);
   QueuedTask task{.stage = v1::MEASURE, .device_class = request.device_class()};
   task.runtime = WithDefaults(spec).measure().runtime();
+  task.energy = request.energy();
   std::set<std::string> classes;
   bool capable = false;
   for (const ExecutorSnapshot& executor : fleet_.Snapshot(deps_.clock->Now())) {
@@ -62,8 +63,10 @@ absl::StatusOr<int64_t> StudyEngine::StartProfile(
   if (!capable) {
     return absl::FailedPreconditionError(absl::StrCat(
         "no device of class '", request.device_class(), "' with runtime '",
-        task.runtime, "' is connected; connected classes: ",
-        classes.empty() ? "none" : absl::StrJoin(classes, ", ")));
+        task.runtime, "'", task.energy ? " and a power source" : "",
+        " is connected; connected classes: ",
+        classes.empty() ? "none" : absl::StrJoin(classes, ", "),
+        task.energy ? WhyNoPower(request.device_class()) : ""));
   }
   size_t waiting = request.onnx().size();
   for (const auto& [id, profile] : profiles_) {
@@ -79,6 +82,7 @@ absl::StatusOr<int64_t> StudyEngine::StartProfile(
   profile.task.set_onnx(request.onnx());
   *profile.task.mutable_measure() = WithDefaults(spec).measure();
   profile.task.set_device_class(request.device_class());
+  profile.task.set_energy(request.energy());
   profile.listener = std::move(listener);
   v1::ProfileModelUpdate update;
   update.set_note("queued");

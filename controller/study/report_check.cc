@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
+#include "nas/problem/metered.h"
 
 namespace hwnas::controller {
 namespace {
@@ -16,6 +17,8 @@ constexpr size_t kMaxMetricBytes = 64;
 constexpr size_t kMaxTextBytes = 128;
 constexpr int kMaxFlags = 16;
 constexpr size_t kMaxEnvironmentBytes = 64 << 10;
+constexpr int kMaxMissingMetrics = 64;
+constexpr size_t kMaxEnergyBytes = 8 << 10;
 
 bool IsMetricName(const std::string& name) {
   return !name.empty() && name.size() <= kMaxMetricBytes &&
@@ -79,6 +82,15 @@ absl::Status CheckTaskResult(const v1::TaskResult& result) {
     return absl::InvalidArgumentError(absl::StrCat(
         "environment has more than ", kMaxEnvironmentBytes, " bytes"));
   }
+  if (result.missing_metrics_size() > kMaxMissingMetrics) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("missing_metrics has ", result.missing_metrics_size(),
+                     " entries: expected at most ", kMaxMissingMetrics));
+  }
+  if (result.energy().ByteSizeLong() > kMaxEnergyBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("energy has more than ", kMaxEnergyBytes, " bytes"));
+  }
   return absl::OkStatus();
 }
 
@@ -119,6 +131,14 @@ std::vector<MetricKey> MetricsOf(const StageKey& stage,
   std::sort(keys.begin(), keys.end());
   keys.erase(std::unique(keys.begin(), keys.end()), keys.end());
   return keys;
+}
+
+bool AsksForEnergy(const StageKey& stage, const Problem& problem) {
+  if (stage.kind != v1::MEASURE) return false;
+  const std::vector<MetricKey> keys = MetricsOf(stage, problem);
+  return std::any_of(keys.begin(), keys.end(), [](const MetricKey& key) {
+    return IsMetered(key.metric);
+  });
 }
 
 std::string ValueText(const v1::Measurement& measurement) {

@@ -33,6 +33,9 @@ std::string Truncated(const std::string& text, size_t size);
 // The metrics of the problem that a stage must bring.
 std::vector<MetricKey> MetricsOf(const StageKey& stage, const Problem& problem);
 
+// Whether an objective or a constraint needs the energy from that stage.
+bool AsksForEnergy(const StageKey& stage, const Problem& problem);
+
 // One measurement, rounded for people: "accuracy=88.31".
 std::string ValueText(const v1::Measurement& measurement);
 // Those of `keys` among the measurements, likewise.

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/digest.h"
+#include "controller/study/report_check.h"
 
 namespace hwnas::controller {
 
@@ -18,8 +19,10 @@ std::string ReuseScope(const StageKey& stage, const v1::StudySpec& spec) {
                        spec.train().SerializeAsString()));
     }
     case v1::MEASURE:
-      return Sha256Hex(absl::StrCat("measure ", stage.device_class, " ",
-                                    spec.measure().SerializeAsString()));
+      return Sha256Hex(absl::StrCat(
+          "measure ", stage.device_class,
+          AsksForEnergy(stage, ProblemFromProto(spec)) ? " with energy " : " ",
+          spec.measure().SerializeAsString()));
     default:
       return "";
   }

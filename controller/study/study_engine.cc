@@ -535,6 +535,7 @@ bool StudyEngine::Tick() {
   std::set<std::string> in_use;
   for (const auto& [name, busy] : BusySlots()) in_use.insert(name);
   fleet_.Forget(deps_.clock->Now(), in_use);
+  EndWithoutEnergy();
   return Pump();
 }
 
@@ -896,6 +897,7 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
            .stage = stage.key.kind,
            .device_class = stage.key.device_class,
            .runtime = state.spec().measure().runtime(),
+           .energy = AsksForEnergy(stage.key, state.problem()),
            .dataset = state.spec().train().dataset(),
            .order = number,
            .passed_over = state.last_token() - stage.queued_token,
@@ -908,6 +910,7 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
       input.queue.push_back({.stage = v1::MEASURE,
                              .device_class = profile.task.device_class(),
                              .runtime = profile.task.measure().runtime(),
+                             .energy = profile.task.energy(),
                              .order = id,
                              .failed_executors = profile.failed_executors});
       queue.push_back({.profile = id});
@@ -1049,6 +1052,7 @@ absl::StatusOr<v1::Task> StudyEngine::BuildTask(const Run& run,
     *measure->mutable_graph() = ToProto(graph);
     *measure->mutable_measure() = state.spec().measure();
     measure->set_device_class(key.device_class);
+    measure->set_energy(AsksForEnergy(key, state.problem()));
   }
   return task;
 }
@@ -1217,6 +1221,7 @@ absl::Status StudyEngine::HandleResult(const std::string& executor,
     if (missing.empty()) {
       *finished.mutable_environment() = result.environment();
       *finished.mutable_latency_samples() = result.latency_samples();
+      if (result.has_energy()) *finished.mutable_energy() = result.energy();
       *finished.mutable_epochs() = result.epochs();
       finished.set_executor(executor);
       *finished.mutable_times()->mutable_started() = result.started();
@@ -1241,6 +1246,9 @@ absl::Status StudyEngine::HandleResult(const std::string& executor,
       return absl::OkStatus();
     }
     error = absl::StrCat("the result lacks ", absl::StrJoin(missing, ", "));
+    for (const v1::MissingMetric& metric : result.missing_metrics()) {
+      absl::StrAppend(&error, "; ", metric.metric(), ": ", metric.reason());
+    }
     candidate_fault = false;
   }
   if (before.live_attempt != attempt) {
@@ -1643,6 +1651,15 @@ absl::StatusOr<v1::Study> StudyEngine::CancelStudy(
   const StudyState& state = run->state;
   if (state.state() == v1::Study::CANCELLED) return StudyView(*run);
   if (state.ended()) return HasEnded(state);
+  HWNAS_RETURN_IF_ERROR(Cancel(*run, "cancelled by a user", "study cancelled"));
+  Pump();
+  return StudyView(*run);
+}
+
+absl::Status StudyEngine::Cancel(Run& run, const std::string& reason,
+                                 const std::string& message) {
+  const StudyState& state = run.state;
+  const std::string study_id = state.study_id();
   std::vector<v1::JournalEvent> events;
   std::vector<std::pair<std::string, StageRecord>> to_cancel;
   for (const int64_t number : state.active()) {
@@ -1660,18 +1677,91 @@ absl::StatusOr<v1::Study> StudyEngine::CancelStudy(
     auto* ended = events.emplace_back().mutable_trial_ended();
     ended->set_trial(number);
     ended->set_state(v1::Trial::CANCELLED);
+    ended->set_reason(reason);
   }
   const std::vector<int64_t> changed = state.active();
   auto* change = events.emplace_back().mutable_study_state_changed();
   change->set_state(v1::Study::CANCELLED);
-  change->set_reason("cancelled by a user");
-  HWNAS_RETURN_IF_ERROR(Commit(*run, std::move(events), 0, "study cancelled"));
-  for (const int64_t trial : changed) Notify(*run, trial, "");
+  change->set_reason(reason);
+  HWNAS_RETURN_IF_ERROR(Commit(run, std::move(events), 0, message));
+  for (const int64_t trial : changed) Notify(run, trial, "");
   for (const auto& [task_id, stage] : to_cancel) {
     SendCancel(stage, task_id, "the study was cancelled");
   }
-  Pump();
-  return StudyView(*run);
+  return absl::OkStatus();
+}
+
+std::string StudyEngine::WhyNoPower(const std::string& device_class) const {
+  constexpr size_t kMaxNamed = 3;
+  std::vector<std::string> reasons;
+  size_t others = 0;
+  for (const auto& [name, executor] : fleet_.executors()) {
+    const v1::Hello& hello = executor.hello;
+    if (hello.kind() != v1::AGENT || !hello.power().name().empty() ||
+        std::find(hello.device_classes().begin(), hello.device_classes().end(),
+                  device_class) == hello.device_classes().end()) {
+      continue;
+    }
+    if (reasons.size() == kMaxNamed) {
+      ++others;
+      continue;
+    }
+    reasons.push_back(absl::StrCat(name, " has no power source (",
+                                   hello.power().why_none().empty()
+                                       ? "it does not say why"
+                                       : hello.power().why_none(),
+                                   ")"));
+  }
+  if (reasons.empty()) return "";
+  if (others > 0) reasons.push_back(absl::StrCat(others, " more have none"));
+  return absl::StrCat("; ", absl::StrJoin(reasons, "; "));
+}
+
+std::string StudyEngine::WhyNoEnergy(const Run& run) const {
+  for (const StageKey& stage : StagesOf(run.state.spec())) {
+    if (!AsksForEnergy(stage, run.state.problem())) continue;
+    // Also an agent that is away just now may come back and measure.
+    bool any = false, metered = false;
+    for (const ExecutorSnapshot& executor :
+         fleet_.Snapshot(deps_.clock->Now())) {
+      QueuedTask task = {.stage = v1::MEASURE,
+                         .device_class = stage.device_class,
+                         .runtime = run.state.spec().measure().runtime()};
+      any |= IsCapable(executor, task) &&
+             fleet_.executors().at(executor.name).connected();
+      task.energy = true;
+      metered |= IsCapable(executor, task);
+    }
+    if (any && !metered) {
+      return Truncated(
+          absl::StrCat("no agent of ", stage.device_class,
+                       " can measure the energy that the study asks for",
+                       WhyNoPower(stage.device_class)),
+          kMaxErrorBytes);
+    }
+  }
+  return "";
+}
+
+void StudyEngine::EndWithoutEnergy() {
+  const absl::Time now = deps_.clock->Now();
+  for (auto& [id, run] : studies_) {
+    if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING ||
+        run->state.spec().has_replay()) {
+      continue;
+    }
+    const std::string reason = WhyNoEnergy(*run);
+    if (reason.empty()) {
+      run->no_energy_since = absl::InfiniteFuture();
+      continue;
+    }
+    run->no_energy_since = std::min(run->no_energy_since, now);
+    if (now - run->no_energy_since < options_.energy_patience) continue;
+    deps_.logger->warn("event=study_without_energy study={} reason=\"{}\"",
+                       StudyName(id), reason);
+    // If the store refuses, the next tick tries again.
+    (void)Cancel(*run, reason, absl::StrCat("study cancelled: ", reason));
+  }
 }
 
 absl::StatusOr<TrialModel> StudyEngine::ModelOf(const std::string& study_id,

@@ -62,6 +62,9 @@ struct EngineOptions {
   // How long an artifact that no result names is kept: a worker may be away
   // between its upload and its result.
   absl::Duration unclaimed_artifact_lifetime = absl::Hours(24);
+  // A study that asks for energy ends after it has seen, for so long, only
+  // agents of the device class that cannot measure it.
+  absl::Duration energy_patience = absl::Seconds(60);
   // Folder of the tables that studies with `replay` name. Empty: there are
   // none.
   std::string tables_dir;
@@ -217,6 +220,8 @@ class StudyEngine {
     // Set in a study with `fidelity`.
     std::optional<FidelityConfig> fidelity;
     std::vector<std::shared_ptr<StudyWatcher>> watchers;
+    // Since when no agent can measure the energy that it asks for.
+    absl::Time no_energy_since = absl::InfiniteFuture();
     // Set if the journal is corrupt: nothing is done any more.
     absl::Status broken;
 
@@ -325,6 +330,21 @@ class StudyEngine {
   absl::StatusOr<bool> Begin(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Nobody goes on any more: ends paused trials, and the study.
   absl::Status Complete(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends the study before its time, with the running attempts and all trials
+  // that have not ended.
+  absl::Status Cancel(Run& run, const std::string& reason,
+                      const std::string& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Why agents of the class have no power source, to be appended to a message.
+  // Empty if there is none without.
+  std::string WhyNoPower(const std::string& device_class) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Why the energy that the study asks for cannot be had from the agents that
+  // there are. Empty if it can, or if nobody is there to say.
+  std::string WhyNoEnergy(const Run& run) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends studies for which that has been so for long enough.
+  void EndWithoutEnergy() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes in epochs of a running training, and ends it if it is not worth going
   // on with. True if it was.
   absl::StatusOr<bool> JudgeEpochs(Run& run, const TrialRecord& trial,

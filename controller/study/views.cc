@@ -111,7 +111,10 @@ v1::Trial StudyEngine::TrialView(const Run& run,
   if (trial.state == v1::Trial::INFEASIBLE) {
     view.set_infeasible_reason(trial.reason);
   }
-  if (trial.state == v1::Trial::STOPPED) view.set_stop_reason(trial.reason);
+  if (trial.state == v1::Trial::STOPPED ||
+      trial.state == v1::Trial::CANCELLED) {
+    view.set_stop_reason(trial.reason);
+  }
   for (size_t i = 0; i < trial.stages.size(); ++i) {
     const StageRecord& record = trial.stages[i];
     v1::TrialStage* stage = view.add_stages();
@@ -298,6 +301,9 @@ v1::Executor StudyEngine::ExecutorView(
   view.set_failed_count(executor.failed_count);
   if (executor.quarantined(now)) {
     view.set_quarantine_reason(executor.quarantine_reason);
+  }
+  if (executor.hello.has_power()) {
+    *view.mutable_power() = executor.hello.power();
   }
   return view;
 }

@@ -7,6 +7,7 @@
 #include "agent/device/cores.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/fake_power.h"
 #include "tests/fakes/fake_runtime.h"
 
 namespace hwnas::agent {
@@ -108,6 +109,88 @@ TEST_F(MeasuringRunnerTest, ReportsLatencyWithEverythingNeededToTrustIt) {
   }
   EXPECT_THAT(context_.notes, Contains("waiting for the cores"));
   EXPECT_THAT(context_.notes, Contains("warming up"));
+}
+
+// 6 W while the fake infers, which is whenever its clock moves in small steps;
+// 2 W at rest.
+double WattsOfAFake(const std::vector<TimeWindow>& busy, absl::Duration t) {
+  for (const TimeWindow& window : busy) {
+    if (t >= window.begin && t <= window.end) return 6;
+  }
+  return 2;
+}
+
+TEST_F(MeasuringRunnerTest, MeasuresEnergyIfItIsAskedFor) {
+  std::vector<TimeWindow> busy;
+  FakeRuntime runtime(clock_, [&](int64_t) {
+    const absl::Duration now = clock_.Now();
+    if (busy.empty() || busy.back().end != now) busy.push_back({now, now});
+    busy.back().end = now + absl::Milliseconds(4);
+    return absl::Milliseconds(4);
+  });
+  FakePowerRecorder power(
+      &clock_, [&](absl::Duration t) { return WattsOfAFake(busy, t); });
+  options_.power = &power;
+  const auto run = [&] {
+    MeasuringRunner runner(
+        options_, &runtime,
+        [](const v1::ModelGraph&, int) -> absl::StatusOr<std::string> {
+          return absl::UnimplementedError("");
+        },
+        &clock_, &metrics_, NullLogger());
+    return runner.Run(task_, context_);
+  };
+  v1::TaskResult result = run();
+  ASSERT_EQ(result.error(), "");
+  EXPECT_EQ(Find(result, "energy_mj"), nullptr);
+  EXPECT_EQ(power.starts, 0);
+
+  task_.mutable_measure()->set_energy(true);
+  result = run();
+  ASSERT_EQ(result.error(), "");
+  EXPECT_THAT(result.missing_metrics(), IsEmpty());
+  const v1::Measurement* net = Find(result, "energy_mj");
+  ASSERT_NE(net, nullptr);
+  EXPECT_NEAR(net->value(), 16, 0.016);
+  EXPECT_EQ(net->unit(), "mJ");
+  EXPECT_TRUE(net->has_spread());
+  EXPECT_NEAR(static_cast<double>(net->sample_count()), 200, 2);
+  EXPECT_EQ(net->device_class(), "raspberrypi5");
+  EXPECT_EQ(net->device(), "devices/pi-7");
+  EXPECT_EQ(net->provenance(), v1::MEASURED);
+  EXPECT_NEAR(Find(result, "energy_gross_mj")->value(), 24, 0.024);
+  EXPECT_NEAR(Find(result, "power_w")->value(), 6, 0.006);
+  EXPECT_EQ(result.energy().source().name(), "fake");
+  EXPECT_EQ(result.energy().source().includes(), "a made-up board");
+  EXPECT_NEAR(result.energy().idle_before_w(), 2, 1e-3);
+  EXPECT_NEAR(result.energy().idle_after_w(), 2, 1e-3);
+  EXPECT_DOUBLE_EQ(result.energy().coverage(), 1);
+  EXPECT_THAT(context_.notes, Contains("measuring energy: idle"));
+}
+
+TEST_F(MeasuringRunnerTest, SaysWhyThereIsNoEnergy) {
+  task_.mutable_measure()->set_energy(true);
+  options_.why_no_power = "rapl: not here";
+  const v1::TaskResult result = Run();
+  ASSERT_EQ(result.error(), "");
+  EXPECT_NE(Find(result, "latency_ms"), nullptr);
+  EXPECT_EQ(Find(result, "energy_mj"), nullptr);
+  ASSERT_EQ(result.missing_metrics_size(), 3);
+  EXPECT_EQ(result.missing_metrics(0).metric(), "energy_mj");
+  EXPECT_EQ(result.missing_metrics(0).reason(),
+            "this agent has no power source: rapl: not here");
+}
+
+TEST_F(MeasuringRunnerTest, FlagsThrottling) {
+  uint32_t bits = 0x50000;  // Of before.
+  options_.throttled = [&]() -> std::optional<uint32_t> { return bits; };
+  EXPECT_THAT(Find(Run(), "latency_ms")->flags(), IsEmpty());
+  int reads = 0;
+  options_.throttled = [&]() -> std::optional<uint32_t> {
+    return reads++ == 0 ? 0x0 : 0x20000;
+  };
+  EXPECT_THAT(Find(Run(), "latency_ms")->flags(),
+              Contains("THROTTLED: frequency capped"));
 }
 
 TEST_F(MeasuringRunnerTest, LeavesTheThreadUnpinned) {

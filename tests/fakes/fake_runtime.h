@@ -17,6 +17,7 @@ namespace hwnas::agent {
 class FakeSteadyClock final : public SteadyClock {
  public:
   absl::Duration Now() override { return now_; }
+  void SleepFor(absl::Duration duration) override { Advance(duration); }
   void Advance(absl::Duration step) { now_ += step; }
 
  private:

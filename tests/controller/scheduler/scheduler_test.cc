@@ -72,6 +72,21 @@ std::vector<std::string> Assigned(SchedulerInput input) {
   return lines;
 }
 
+TEST(Schedule, GivesEnergyOnlyToAgentsThatMeasureIt) {
+  SchedulerInput input;
+  input.queue = {Measure(1)};
+  input.queue[0].energy = true;
+  input.fleet = {Agent("a1", "h1"), Agent("a2", "h2")};
+  EXPECT_THAT(Assigned(input), IsEmpty());
+  EXPECT_FALSE(IsCapable(input.fleet[0], input.queue[0]));
+  input.fleet[1].measures_energy = true;
+  EXPECT_THAT(Assigned(input), ElementsAre("measure 1 of s -> agents/a2"));
+  // Which does other work as well.
+  input.queue[0].energy = false;
+  input.fleet.erase(input.fleet.begin());
+  EXPECT_THAT(Assigned(input), ElementsAre("measure 1 of s -> agents/a2"));
+}
+
 TEST(Scheduler, GivesNothingToNobody) {
   EXPECT_THAT(Assigned({}), IsEmpty());
   EXPECT_THAT(Assigned({.queue = {Train(1)}}), IsEmpty());
