@@ -61,5 +61,7 @@ function(hwnas_test name)
   if(NOT ARG_LABELS)
     set(ARG_LABELS quick)
   endif()
-  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+  # The same random cases each time.
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300
+                                          ENVIRONMENT "RC_PARAMS=seed=1")
 endfunction()

@@ -198,11 +198,10 @@ Trace AnyTrace() {
 std::vector<double> AnyTimes() {
   std::vector<double> times;
   const double phase = Between(0, 0.01);
+  bool lost = false;
   for (int i = 0; i < 1200; ++i) {
-    if (*rc::gen::inRange(0, 50) == 0 && i > 0 && !times.empty() &&
-        times.back() > (i - 1) * 0.01) {
-      continue;
-    }
+    lost = *rc::gen::inRange(0, 50) == 0 && i > 0 && !lost;
+    if (lost) continue;
     times.push_back(phase + i * 0.01 + Between(0, 0.002));
   }
   return times;
