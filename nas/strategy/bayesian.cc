@@ -121,21 +121,11 @@ struct Targets {
   std::vector<double> deviations;  // Uncertainty of each; may be infinite.
 };
 
-// The variance on the model's scale that an uncertainty of the value means.
-double ExtraNoise(const OutputTransform& transform, double value,
-                  double deviation) {
-  if (deviation == 0) return 0;
-  if (!std::isfinite(deviation)) return 1;  // All that is known of any value.
-  const double scaled = 0.5 * (transform.Forward(value + deviation) -
-                               transform.Forward(value - deviation));
-  return std::min(scaled * scaled, 1.0);
-}
-
 Eigen::VectorXd ExtraNoise(const OutputTransform& transform,
                            const Targets& targets) {
   Eigen::VectorXd noise(static_cast<Eigen::Index>(targets.values.size()));
   for (size_t i = 0; i < targets.values.size(); ++i) {
-    noise[i] = ExtraNoise(transform, targets.values[i], targets.deviations[i]);
+    noise[i] = transform.Variance(targets.values[i], targets.deviations[i]);
   }
   return noise;
 }
@@ -730,7 +720,7 @@ void BayesianStrategy::Search::Take(int trial) {
     const OutputTransform& transform = models_[k].transform;
     pool_.posteriors[k].Observe(
         input, transform.Forward(value),
-        ExtraNoise(transform, value, Deviation(lifted, k)));
+        transform.Variance(value, Deviation(lifted, k)));
   }
   if (observation.fidelity == 1 &&
       StandingOf(lifted.evaluation) == Standing::kFeasible) {

@@ -45,17 +45,6 @@ std::vector<int> Subset(std::vector<int> items, int count, Rng& rng) {
   return items;
 }
 
-// The variance on the scale of a transform that an uncertainty of the value
-// means.
-double ExtraNoise(const OutputTransform& transform, double value,
-                  double deviation) {
-  if (deviation == 0) return 0;
-  if (!std::isfinite(deviation)) return 1;  // All that is known of any value.
-  const double scaled = 0.5 * (transform.Forward(value + deviation) -
-                               transform.Forward(value - deviation));
-  return std::min(scaled * scaled, 1.0);
-}
-
 }  // namespace
 
 MoBananasStrategy::MoBananasStrategy(const MoBananasConfig& config,
@@ -188,7 +177,7 @@ void MoBananasStrategy::FitPredictor(int k, absl::Span<const int> rows,
     for (Eigen::Index i = 0; i < count; ++i) {
       inputs.row(i) = features.row(known[some[i]]);
       targets[i] = transform.Forward(values[some[i]]);
-      noise[i] = ExtraNoise(transform, values[some[i]], deviations[some[i]]);
+      noise[i] = transform.Variance(values[some[i]], deviations[some[i]]);
     }
     return NetworkEnsemble(members, inputs, targets, noise, Rng(networks));
   };

@@ -69,6 +69,14 @@ double OutputTransform::Inverse(double scaled) const {
   return bent;
 }
 
+double OutputTransform::Variance(double value, double deviation) const {
+  if (deviation == 0) return 0;
+  if (!std::isfinite(deviation)) return 1;
+  const double scaled =
+      0.5 * (Forward(value + deviation) - Forward(value - deviation));
+  return std::min(scaled * scaled, 1.0);
+}
+
 double OutputTransform::LogSlope(const std::vector<double>& values) const {
   double sum = 0;
   for (const double value : values) {

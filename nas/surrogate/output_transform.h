@@ -29,6 +29,10 @@ class OutputTransform {
   Shape shape() const { return shape_; }
   double Forward(double value) const;
   double Inverse(double scaled) const;
+  // The variance of the transformed value that an uncertainty of `value` means
+  // (a standard deviation, may be infinite); at most 1, which is all that is
+  // known of any value.
+  double Variance(double value, double deviation) const;
   // Sum over `values` of the logarithm of the slope: makes likelihoods under
   // different transforms comparable.
   double LogSlope(const std::vector<double>& values) const;

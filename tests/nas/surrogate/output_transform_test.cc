@@ -1,6 +1,7 @@
 #include "nas/surrogate/output_transform.h"
 
 #include <cmath>
+#include <limits>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -74,6 +75,15 @@ TEST(OutputTransform, DrawsBadValuesTogetherAndLeavesGoodOnes) {
   EXPECT_NEAR(transform.Forward(3) - transform.Forward(2), good, 1e-12);
   // 900 if nothing were done.
   EXPECT_LT(transform.Forward(1000) - transform.Forward(100), 6 * good);
+}
+
+TEST(OutputTransform, VarianceIsThatOfTheScaledValue) {
+  // Mean 2, standard deviation 2.
+  const OutputTransform transform(OutputTransform::Shape::kIdentity, {0, 4});
+  EXPECT_EQ(transform.Variance(1, 0), 0);
+  EXPECT_DOUBLE_EQ(transform.Variance(1, 0.5), 0.0625);
+  EXPECT_EQ(transform.Variance(1, 100), 1);
+  EXPECT_EQ(transform.Variance(1, std::numeric_limits<double>::infinity()), 1);
 }
 
 }  // namespace
