@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/flags/flag.h"
@@ -22,6 +23,8 @@
 #include "agent/measure/steady_clock.h"
 #include "agent/measuring_runner.h"
 #include "agent/runtime/onnx_runtime.h"
+#include "agent/sandbox/measuring_child.h"
+#include "agent/sandbox/sandboxed_measurer.h"
 #include "common/files.h"
 #include "common/limits.h"
 #include "common/log.h"
@@ -69,6 +72,14 @@ ABSL_FLAG(
     "command:LINE (a shell command that prints watts, one value a line) "
     "or serial:/dev/ttyUSB0@115200 (such lines on a port). All but auto "
     "must be there. See docs/power.md");
+ABSL_FLAG(
+    absl::Duration, task_limit, absl::Minutes(2),
+    "Time that a task may take beside what it asks for (to load the model, "
+    "for one inference, for its memory); then it is killed");
+ABSL_FLAG(
+    int, max_memory_mb, 0,
+    "Memory that a model may use, in 1e6 bytes; 0: three quarters of what "
+    "is available when its measurement begins");
 ABSL_FLAG(bool, samples, false,
           "With --measure_file: print the raw samples as well");
 
@@ -141,7 +152,7 @@ struct Power {
   }
 
   // Starts a thread.
-  void Apply(SteadyClock* clock, MeasuringRunnerOptions* options) {
+  void Apply(SteadyClock* clock, InProcessMeasurerOptions* options) {
     if (source != nullptr) {
       sampler = std::make_unique<PowerSampler>(std::move(source), clock);
       options->power = sampler.get();
@@ -152,6 +163,14 @@ struct Power {
     }
   }
 };
+
+SandboxedMeasurerOptions SandboxOptions() {
+  SandboxedMeasurerOptions options;
+  options.time_limit = absl::GetFlag(FLAGS_task_limit);
+  options.max_memory_bytes =
+      int64_t{absl::GetFlag(FLAGS_max_memory_mb)} * 1'000'000;
+  return options;
+}
 
 absl::Status MeasureFile(const std::string& path,
                          const std::vector<std::string>& classes) {
@@ -166,18 +185,16 @@ absl::Status MeasureFile(const std::string& path,
   spec.set_threads(absl::GetFlag(FLAGS_threads));
   spec.set_batch(absl::GetFlag(FLAGS_batch));
   *spec.mutable_max_time() = ToProto(absl::GetFlag(FLAGS_max_time));
-  HWNAS_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime,
-                         CreateOnnxRuntime());
   prometheus::Registry registry;
   AgentMetrics metrics(registry);
   RealSteadyClock clock;
   Power power;
   HWNAS_RETURN_IF_ERROR(power.Probe(&clock));
   task.mutable_measure()->set_energy(power.source != nullptr);
-  MeasuringRunnerOptions options;
-  power.Apply(&clock, &options);
-  MeasuringRunner runner(options, runtime.get(), ExportForMeasuring, &clock,
-                         &metrics, logger);
+  SandboxedMeasurerOptions options = SandboxOptions();
+  power.Apply(&clock, &options.measurer);
+  SandboxedMeasurer measurer(std::move(options));
+  MeasuringRunner runner({}, &measurer, &clock, &metrics, logger);
   LocalContext context;
   v1::TaskResult result = runner.Run(task, context);
   if (!result.error().empty()) {
@@ -219,6 +236,17 @@ int Main(int argc, char** argv) {
   }
   const auto classes = DeviceClasses();
   if (!classes.ok()) return fail(classes.status());
+  if (absl::GetFlag(FLAGS_max_memory_mb) < 0) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("--max_memory_mb is ", absl::GetFlag(FLAGS_max_memory_mb),
+                     ": expected 0 or more")));
+  }
+  if (absl::GetFlag(FLAGS_task_limit) <= absl::ZeroDuration()) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("--task_limit is ",
+                     absl::FormatDuration(absl::GetFlag(FLAGS_task_limit)),
+                     ": expected more than 0")));
+  }
   if (const std::string file = absl::GetFlag(FLAGS_measure_file);
       !file.empty()) {
     const absl::Status status = MeasureFile(file, *classes);
@@ -230,7 +258,11 @@ int Main(int argc, char** argv) {
                      ": expected 0 or more")));
   }
 
-  std::unique_ptr<Runtime> runtime;
+  // Better said now than by each task's own process.
+  if (const auto runtime = CreateOnnxRuntime(); !runtime.ok()) {
+    return fail(runtime.status());
+  }
+  std::unique_ptr<SandboxedMeasurer> measurer;
   std::unique_ptr<AgentMetrics> metrics;
   RealSteadyClock clock;
   Power power;
@@ -255,20 +287,19 @@ int Main(int argc, char** argv) {
       options,
       [&](const fleet::ExecutorContext& context)
           -> absl::StatusOr<std::unique_ptr<fleet::TaskRunner>> {
-        HWNAS_ASSIGN_OR_RETURN(runtime, CreateOnnxRuntime());
         metrics = std::make_unique<AgentMetrics>(*context.registry);
-        MeasuringRunnerOptions runner_options = {
-            .device = DeviceName(context.id),
-            .device_classes = *classes,
-            .max_threads = absl::GetFlag(FLAGS_threads)};
-        power.Apply(&clock, &runner_options);
+        SandboxedMeasurerOptions sandbox = SandboxOptions();
+        sandbox.measurer.device = DeviceName(context.id);
+        power.Apply(&clock, &sandbox.measurer);
+        measurer = std::make_unique<SandboxedMeasurer>(std::move(sandbox));
         context.logger->info(
             "event=power source={} reason=\"{}\"",
             options.power->name().empty() ? "none" : options.power->name(),
             options.power->why_none());
         return std::make_unique<MeasuringRunner>(
-            std::move(runner_options), runtime.get(), ExportForMeasuring,
-            &clock, metrics.get(), context.logger);
+            MeasuringRunnerOptions{.device_classes = *classes,
+                                   .max_threads = absl::GetFlag(FLAGS_threads)},
+            measurer.get(), &clock, metrics.get(), context.logger);
       });
 }
 
@@ -276,6 +307,10 @@ int Main(int argc, char** argv) {
 }  // namespace hwnas::agent
 
 int main(int argc, char** argv) {
+  if (argc > 1 &&
+      argv[1] == std::string_view(hwnas::agent::kMeasuringChildArgument)) {
+    return hwnas::agent::RunMeasuringChild(hwnas::agent::ExportForMeasuring);
+  }
   hwnas::SilenceGrpcLog();
   return hwnas::agent::Main(argc, argv);
 }

@@ -1,77 +1,30 @@
 #include "agent/measuring_runner.h"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agent/device/cores.h"
-#include "agent/device/interference.h"
-#include "agent/device/power/raspberry_pi.h"
-#include "agent/device/process_memory.h"
-#include "agent/measure/energy_meter.h"
-#include "agent/measure/latency_meter.h"
-#include "common/limits.h"
-#include "common/status_macros.h"
-#include "proto/convert/convert.h"
+#include "agent/measure/meter_options.h"
 
 namespace hwnas::agent {
 namespace {
 
 constexpr int kMaxBatch = 4096;
-// A task that wants more would hold the device for ever.
-constexpr absl::Duration kMaxTime = absl::Minutes(30);
-
-absl::StatusOr<LatencyMeterOptions> MeterOptions(const v1::MeasureSpec& spec) {
-  LatencyMeterOptions options;
-  if (spec.has_target_half_width()) {
-    options.target_half_width = spec.target_half_width();
-  }
-  if (spec.has_min_time()) options.min_time = FromProto(spec.min_time());
-  if (spec.has_max_time()) options.max_time = FromProto(spec.max_time());
-  if (!(options.target_half_width > 0 && options.target_half_width <= 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("target_half_width is ", options.target_half_width,
-                     ": expected more than 0, at most 1"));
-  }
-  if (options.max_time <= absl::ZeroDuration() || options.max_time > kMaxTime) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "max_time is ", absl::FormatDuration(options.max_time),
-        ": expected more than 0, at most ", absl::FormatDuration(kMaxTime)));
-  }
-  if (options.min_time < absl::ZeroDuration() ||
-      options.min_time > options.max_time) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "min_time is ", absl::FormatDuration(options.min_time),
-        ": expected 0 to max_time, ", absl::FormatDuration(options.max_time)));
-  }
-  return options;
-}
 
 }  // namespace
 
-v1::PowerSource PowerSourceProto(const PowerSourceInfo& info) {
-  v1::PowerSource power;
-  power.set_name(info.name);
-  power.set_includes(info.includes);
-  *power.mutable_interval() = ToProto(info.interval);
-  return power;
-}
-
 MeasuringRunner::MeasuringRunner(MeasuringRunnerOptions options,
-                                 Runtime* runtime, GraphExporter export_graph,
-                                 SteadyClock* clock, AgentMetrics* metrics,
+                                 Measurer* measurer, SteadyClock* clock,
+                                 AgentMetrics* metrics,
                                  std::shared_ptr<Logger> logger)
     : options_(std::move(options)),
-      runtime_(runtime),
-      export_graph_(std::move(export_graph)),
+      measurer_(measurer),
       clock_(clock),
       metrics_(metrics),
-      logger_(std::move(logger)),
-      host_(options_.root) {}
+      logger_(std::move(logger)) {}
 
 v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
                                     fleet::TaskContext& context) {
@@ -91,7 +44,14 @@ v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
                        : lock.status();
     metrics_->ObserveWaitForCores(absl::ToDoubleSeconds(clock_->Now() - begin));
     begin = clock_->Now();
-    if (status.ok()) status = Measure(task.measure(), context, result);
+    if (status.ok()) {
+      LatencyHooks hooks;
+      hooks.cancelled = [&] { return context.cancelled(); };
+      hooks.progress = [&](const std::string& note) {
+        context.ReportNote(note);
+      };
+      status = measurer_->Measure(task.measure(), hooks, result);
+    }
   }
   const double seconds = absl::ToDoubleSeconds(clock_->Now() - begin);
   if (!status.ok()) {
@@ -102,6 +62,17 @@ v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
     failed.set_candidate_fault(absl::IsInvalidArgument(status));
     *failed.mutable_environment() = result.environment();
     result = std::move(failed);
+  }
+  for (const v1::Measurement& measurement : result.measurements()) {
+    if (measurement.metric() != "latency_ms") continue;
+    for (const std::string& flag : measurement.flags()) {
+      if (absl::StartsWith(flag, "UNCONVERGED")) metrics_->CountUnconverged();
+      if (absl::StartsWith(flag, "NOISY")) metrics_->CountNoisy();
+    }
+  }
+  for (const v1::MissingMetric& missing : result.missing_metrics()) {
+    logger_->warn("event=no_metric metric={} reason=\"{}\"", missing.metric(),
+                  missing.reason());
   }
   metrics_->CountMeasurement(status.ok()                 ? "ok"
                              : absl::IsCancelled(status) ? "cancelled"
@@ -122,9 +93,9 @@ absl::Status MeasuringRunner::CheckRequest(const v1::MeasureTask& task) const {
                   "\" is not measured here: expected ",
                   absl::StrJoin(options_.device_classes, " or "));
   }
-  if (!spec.runtime().empty() && spec.runtime() != runtime_->name()) {
+  if (!spec.runtime().empty() && spec.runtime() != options_.runtime) {
     return refuse("runtime \"", spec.runtime(),
-                  "\" is not available here: expected ", runtime_->name());
+                  "\" is not available here: expected ", options_.runtime);
   }
   if (!spec.precision().empty() && spec.precision() != "fp32") {
     return refuse("precision \"", spec.precision(),
@@ -143,220 +114,6 @@ absl::Status MeasuringRunner::CheckRequest(const v1::MeasureTask& task) const {
   const auto meter = MeterOptions(spec);
   if (!meter.ok()) return refuse(meter.status().message());
   return absl::OkStatus();
-}
-
-absl::Status MeasuringRunner::Measure(const v1::MeasureTask& task,
-                                      fleet::TaskContext& context,
-                                      v1::TaskResult& result) {
-  const v1::MeasureSpec& spec = task.measure();
-  HWNAS_ASSIGN_OR_RETURN(const LatencyMeterOptions meter_options,
-                         MeterOptions(spec));
-  SessionOptions session_options;
-  session_options.threads = std::max(1, spec.threads());
-  session_options.batch = spec.batch();
-
-  context.ReportNote("preparing the model");
-  std::string exported;
-  absl::string_view model = task.onnx();
-  if (task.has_graph()) {
-    HWNAS_ASSIGN_OR_RETURN(
-        exported, export_graph_(task.graph(), std::max(1, spec.batch())));
-    model = exported;
-  } else if (!task.has_onnx()) {
-    return absl::InvalidArgumentError(
-        "the task names no model: expected a graph or an ONNX file");
-  }
-
-  // Free cores beside ours make pinning worth while; threads of the session
-  // inherit it.
-  const std::vector<int> allowed = AllowedCores();
-  std::vector<int> chosen;
-  if (session_options.threads < static_cast<int>(allowed.size())) {
-    chosen = ChooseCores(allowed, session_options.threads, options_.root);
-  }
-  const ScopedPinning pinning(chosen);
-  const int core = pinning.cores().empty() ? 0 : pinning.cores().front();
-  v1::Environment& environment = *result.mutable_environment();
-  environment = host_.Read(core);
-  environment.set_threads(session_options.threads);
-  environment.set_runtime(runtime_->description());
-  environment.mutable_pinned_cores()->Assign(pinning.cores().begin(),
-                                             pinning.cores().end());
-
-  const auto throttled = [&]() -> std::optional<uint32_t> {
-    return options_.throttled ? options_.throttled() : std::nullopt;
-  };
-  const std::optional<uint32_t> throttled_before = throttled();
-  const absl::Duration before_load = clock_->Now();
-  HWNAS_ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
-                         runtime_->Load(model, session_options));
-  const double load_ms =
-      absl::ToDoubleMilliseconds(clock_->Now() - before_load);
-  HostInterference interference(
-      pinning.cores().empty() ? std::vector<int>() : pinning.cores(),
-      options_.root);
-  LatencyHooks hooks;
-  hooks.cancelled = [&] { return context.cancelled(); };
-  hooks.progress = [&](const std::string& note) { context.ReportNote(note); };
-  HWNAS_ASSIGN_OR_RETURN(
-      const LatencyReport report,
-      MeasureLatency(*session, meter_options, *clock_, &interference, hooks));
-
-  // As they were under load.
-  const v1::Environment after = host_.Read(core);
-  if (after.has_cpu_frequency_mhz()) {
-    environment.set_cpu_frequency_mhz(after.cpu_frequency_mhz());
-  }
-  if (after.has_temperature_c()) {
-    environment.set_temperature_c(after.temperature_c());
-  }
-
-  const std::string& device_class = task.device_class();
-  v1::Measurement& latency = AddMeasurement(
-      result, "latency_ms", report.median_ms, "ms",
-      static_cast<int64_t>(report.block_ms.size()), device_class);
-  if (report.mad_ms) latency.set_spread(*report.mad_ms);
-  if (report.ci_ms) {
-    latency.set_ci_low(report.ci_ms->low);
-    latency.set_ci_high(report.ci_ms->high);
-  }
-  v1::Measurement& p90 =
-      AddMeasurement(result, "latency_p90_ms", report.p90_ms, "ms",
-                     report.inference_count, device_class);
-  for (v1::Measurement* measurement : {&latency, &p90}) {
-    measurement->mutable_flags()->Assign(report.flags.begin(),
-                                         report.flags.end());
-  }
-  const auto flagged = [&](absl::string_view word) {
-    return std::any_of(
-        report.flags.begin(), report.flags.end(),
-        [&](const std::string& f) { return absl::StartsWith(f, word); });
-  };
-  if (flagged("UNCONVERGED")) metrics_->CountUnconverged();
-  if (flagged("NOISY")) metrics_->CountNoisy();
-
-  v1::LatencySamples& samples = *result.mutable_latency_samples();
-  samples.mutable_block_latency_ms()->Assign(report.block_ms.begin(),
-                                             report.block_ms.end());
-  samples.set_inferences_per_block(report.inferences_per_block);
-  samples.set_first_ms(report.first_ms);
-  samples.set_load_ms(load_ms);
-  samples.set_warmup_inferences(report.warmup_inferences);
-  *samples.mutable_total_time() = ToProto(report.total_time);
-
-  if (task.energy()) {
-    HWNAS_RETURN_IF_ERROR(MeasureEnergyOf(*session, report.inferences_per_block,
-                                          core, hooks, device_class, result));
-  }
-  session.reset();
-  const std::optional<uint32_t> throttled_after = throttled();
-  if (throttled_before && throttled_after) {
-    const std::string why =
-        ThrottledBetween(*throttled_before, *throttled_after);
-    for (v1::Measurement& measurement : *result.mutable_measurements()) {
-      if (!why.empty()) measurement.add_flags("THROTTLED: " + why);
-    }
-  }
-
-  context.ReportNote("measuring memory");
-  MeasureMemory(model, session_options, device_class, result);
-  return absl::OkStatus();
-}
-
-absl::Status MeasuringRunner::MeasureEnergyOf(Session& session,
-                                              int inferences_per_block,
-                                              int core,
-                                              const LatencyHooks& hooks,
-                                              const std::string& device_class,
-                                              v1::TaskResult& result) {
-  const auto miss = [&](const char* metric, const std::string& reason) {
-    v1::MissingMetric& missing = *result.add_missing_metrics();
-    missing.set_metric(metric);
-    missing.set_reason(reason);
-    logger_->warn("event=no_{} reason=\"{}\"", metric, reason);
-  };
-  if (options_.power == nullptr) {
-    for (const char* metric : {"energy_mj", "energy_gross_mj", "power_w"}) {
-      miss(metric, absl::StrCat("this agent has no power source: ",
-                                options_.why_no_power));
-    }
-    return absl::OkStatus();
-  }
-  EnergyMeterOptions meter_options;
-  meter_options.inferences_per_block = inferences_per_block;
-  HWNAS_ASSIGN_OR_RETURN(
-      const EnergyReport report,
-      MeasureEnergy(session, *options_.power, meter_options, *clock_, hooks,
-                    [&]() -> std::optional<double> {
-                      const v1::Environment now = host_.Read(core);
-                      if (!now.has_cpu_frequency_mhz()) return std::nullopt;
-                      return now.cpu_frequency_mhz();
-                    }));
-  const auto add = [&](const char* metric, const std::optional<double>& value,
-                       const char* unit) -> v1::Measurement* {
-    if (!value) {
-      miss(metric, report.why_none);
-      return nullptr;
-    }
-    v1::Measurement& measurement = AddMeasurement(
-        result, metric, *value, unit,
-        std::max<int64_t>(1, report.reading_count), device_class);
-    measurement.mutable_flags()->Assign(report.flags.begin(),
-                                        report.flags.end());
-    return &measurement;
-  };
-  v1::Measurement* net = add("energy_mj", report.net_mj, "mJ");
-  if (net != nullptr && report.net_mad_mj) net->set_spread(*report.net_mad_mj);
-  add("energy_gross_mj", report.gross_mj, "mJ");
-  add("power_w", report.power_w, "W");
-  v1::EnergyDetails& details = *result.mutable_energy();
-  *details.mutable_source() = PowerSourceProto(options_.power->info());
-  if (report.idle_before_w) details.set_idle_before_w(*report.idle_before_w);
-  if (report.power_w) details.set_active_w(*report.power_w);
-  if (report.idle_after_w) details.set_idle_after_w(*report.idle_after_w);
-  details.set_coverage(report.coverage);
-  details.set_reading_count(report.reading_count);
-  details.set_inference_count(report.inference_count);
-  *details.mutable_active_time() = ToProto(report.active_time);
-  return absl::OkStatus();
-}
-
-// Apart from the timing, and after it: by now the runtime's own code and tables
-// are resident, so that only the model counts.
-void MeasuringRunner::MeasureMemory(absl::string_view model,
-                                    const SessionOptions& options,
-                                    const std::string& device_class,
-                                    v1::TaskResult& result) {
-  const auto measure = [&]() -> absl::StatusOr<double> {
-    HWNAS_ASSIGN_OR_RETURN(const int64_t base, ResetPeakResidentBytes());
-    HWNAS_ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
-                           runtime_->Load(model, options));
-    HWNAS_RETURN_IF_ERROR(session->Run());
-    HWNAS_RETURN_IF_ERROR(session->Run());
-    HWNAS_ASSIGN_OR_RETURN(const int64_t peak, PeakResidentBytes());
-    return static_cast<double>(peak - base) / 1e6;
-  };
-  const absl::StatusOr<double> megabytes = measure();
-  if (!megabytes.ok()) {
-    logger_->warn("event=no_memory_metric reason=\"{}\"",
-                  std::string(megabytes.status().message()));
-    return;
-  }
-  AddMeasurement(result, "peak_memory_mb", *megabytes, "MB", 1, device_class);
-}
-
-v1::Measurement& MeasuringRunner::AddMeasurement(
-    v1::TaskResult& result, const char* metric, double value, const char* unit,
-    int64_t sample_count, const std::string& device_class) const {
-  v1::Measurement& measurement = *result.add_measurements();
-  measurement.set_metric(metric);
-  measurement.set_value(value);
-  measurement.set_unit(unit);
-  measurement.set_sample_count(sample_count);
-  measurement.set_provenance(v1::MEASURED);
-  measurement.set_device_class(device_class);
-  measurement.set_device(options_.device);
-  return measurement;
 }
 
 }  // namespace hwnas::agent

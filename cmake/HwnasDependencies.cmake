@@ -23,6 +23,11 @@ if(HWNAS_BUILD_WORKER)
   find_package(Torch REQUIRED)
 endif()
 
+if(HWNAS_BUILD_AGENT)
+  find_package(PkgConfig REQUIRED)
+  pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
+endif()
+
 # Optional for tests that compare with it; the agent cannot do without.
 find_package(OnnxRuntime QUIET)
 if(HWNAS_BUILD_AGENT AND NOT OnnxRuntime_FOUND)

@@ -36,17 +36,20 @@ absl::StatusOr<int64_t> StatusBytes(absl::string_view key) {
 
 }  // namespace
 
+int ClearRefsDescriptor() {
+  static const int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+  return fd;
+}
+
 absl::StatusOr<int64_t> ResetPeakResidentBytes() {
   malloc_trim(0);
-  const int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+  const int fd = ClearRefsDescriptor();
   if (fd < 0) {
     return absl::UnavailableError(
         "the kernel has no /proc/self/clear_refs, so a peak cannot be reset");
   }
   // 5: reset VmHWM to VmRSS; see proc(5).
-  const bool reset = write(fd, "5", 1) == 1;
-  close(fd);
-  if (!reset) {
+  if (write(fd, "5", 1) != 1) {
     return absl::UnavailableError("the kernel refuses to reset VmHWM");
   }
   return StatusBytes("VmHWM");

@@ -13,6 +13,11 @@ namespace hwnas::agent {
 // UNAVAILABLE where the kernel does not let us.
 absl::StatusOr<int64_t> ResetPeakResidentBytes();
 
+// The file that ResetPeakResidentBytes() writes to; open from the first call
+// on, which must come before this process may open no more. -1 if there is
+// none.
+int ClearRefsDescriptor();
+
 // The highest resident size since then, in bytes.
 absl::StatusOr<int64_t> PeakResidentBytes();
 

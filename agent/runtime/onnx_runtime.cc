@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/memory/memory.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/limits.h"
@@ -39,6 +40,10 @@ absl::Status FromOrt(absl::string_view what, const Ort::Exception& error) {
       break;
     default:
       code = absl::StatusCode::kInternal;
+  }
+  // The library has no code for it.
+  if (absl::StrContains(error.what(), "Failed to allocate memory")) {
+    code = absl::StatusCode::kResourceExhausted;
   }
   return absl::Status(code, absl::StrCat(what, ": ", error.what()));
 }

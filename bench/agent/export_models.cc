@@ -101,7 +101,7 @@ absl::Status Export(const std::string& folder) {
 }  // namespace hwnas
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
+  if (argc != 2 || argv[1][0] == '-') {
     std::cerr << "Usage: export_models FOLDER" << std::endl;
     return 2;
   }

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "agent/device/cores.h"
+#include "agent/measure/in_process_measurer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/fake_power.h"
@@ -41,16 +42,17 @@ class MeasuringRunnerTest : public ::testing::Test {
   MeasuringRunnerTest()
       : runtime_(clock_, [](int64_t) { return absl::Milliseconds(4); }),
         metrics_(registry_) {
-    options_.device = "devices/pi-7";
+    measurer_options_.device = "devices/pi-7";
     options_.device_classes = {"raspberrypi5"};
     options_.cores_lock = ::testing::TempDir() + "/measuring_runner_lock." +
                           std::to_string(getpid());
     task_.mutable_measure()->set_onnx("model");
     task_.mutable_measure()->set_device_class("raspberrypi5");
   }
-  v1::TaskResult Run() {
-    MeasuringRunner runner(
-        options_, &runtime_,
+  v1::TaskResult Run() { return Run(runtime_); }
+  v1::TaskResult Run(FakeRuntime& runtime) {
+    InProcessMeasurer measurer(
+        measurer_options_, &runtime,
         [this](const v1::ModelGraph& graph,
                int batch) -> absl::StatusOr<std::string> {
           exported_batch_ = batch;
@@ -59,7 +61,9 @@ class MeasuringRunnerTest : public ::testing::Test {
           }
           return "exported";
         },
-        &clock_, &metrics_, NullLogger());
+        &clock_);
+    MeasuringRunner runner(options_, &measurer, &clock_, &metrics_,
+                           NullLogger());
     return runner.Run(task_, context_);
   }
   static const v1::Measurement* Find(const v1::TaskResult& result,
@@ -75,6 +79,7 @@ class MeasuringRunnerTest : public ::testing::Test {
   prometheus::Registry registry_;
   AgentMetrics metrics_;
   MeasuringRunnerOptions options_;
+  InProcessMeasurerOptions measurer_options_;
   v1::Task task_;
   FakeContext context_;
   int exported_batch_ = 0;
@@ -130,23 +135,14 @@ TEST_F(MeasuringRunnerTest, MeasuresEnergyIfItIsAskedFor) {
   });
   FakePowerRecorder power(
       &clock_, [&](absl::Duration t) { return WattsOfAFake(busy, t); });
-  options_.power = &power;
-  const auto run = [&] {
-    MeasuringRunner runner(
-        options_, &runtime,
-        [](const v1::ModelGraph&, int) -> absl::StatusOr<std::string> {
-          return absl::UnimplementedError("");
-        },
-        &clock_, &metrics_, NullLogger());
-    return runner.Run(task_, context_);
-  };
-  v1::TaskResult result = run();
+  measurer_options_.power = &power;
+  v1::TaskResult result = Run(runtime);
   ASSERT_EQ(result.error(), "");
   EXPECT_EQ(Find(result, "energy_mj"), nullptr);
   EXPECT_EQ(power.starts, 0);
 
   task_.mutable_measure()->set_energy(true);
-  result = run();
+  result = Run(runtime);
   ASSERT_EQ(result.error(), "");
   EXPECT_THAT(result.missing_metrics(), IsEmpty());
   const v1::Measurement* net = Find(result, "energy_mj");
@@ -170,7 +166,7 @@ TEST_F(MeasuringRunnerTest, MeasuresEnergyIfItIsAskedFor) {
 
 TEST_F(MeasuringRunnerTest, SaysWhyThereIsNoEnergy) {
   task_.mutable_measure()->set_energy(true);
-  options_.why_no_power = "rapl: not here";
+  measurer_options_.why_no_power = "rapl: not here";
   const v1::TaskResult result = Run();
   ASSERT_EQ(result.error(), "");
   EXPECT_NE(Find(result, "latency_ms"), nullptr);
@@ -183,10 +179,12 @@ TEST_F(MeasuringRunnerTest, SaysWhyThereIsNoEnergy) {
 
 TEST_F(MeasuringRunnerTest, FlagsThrottling) {
   uint32_t bits = 0x50000;  // Of before.
-  options_.throttled = [&]() -> std::optional<uint32_t> { return bits; };
+  measurer_options_.throttled = [&]() -> std::optional<uint32_t> {
+    return bits;
+  };
   EXPECT_THAT(Find(Run(), "latency_ms")->flags(), IsEmpty());
   int reads = 0;
-  options_.throttled = [&]() -> std::optional<uint32_t> {
+  measurer_options_.throttled = [&]() -> std::optional<uint32_t> {
     return reads++ == 0 ? 0x0 : 0x20000;
   };
   EXPECT_THAT(Find(Run(), "latency_ms")->flags(),

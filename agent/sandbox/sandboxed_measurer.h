@@ -1,0 +1,55 @@
+// Measures each network in a confined process of its own, so that a model that
+// crashes, hangs or eats memory costs one attempt and never the agent.
+//
+//   task -> child: confine -> InProcessMeasurer -> outcome
+//              | notes, questions to the agent's sensors
+//
+// The sensors stay with the agent: reading them may need what the child may not
+// do. Both processes have the same monotonic clock.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "agent/device/power/power_sampler.h"
+#include "agent/measure/in_process_measurer.h"
+#include "agent/measure/measurer.h"
+
+namespace hwnas::agent {
+
+struct SandboxedMeasurerOptions {
+  // Resource name of the device, the sensors: `root` is always "/".
+  InProcessMeasurerOptions measurer;
+  // A program that calls RunMeasuringChild() if its first argument is
+  // kMeasuringChildArgument.
+  std::string program = "/proc/self/exe";
+  // How long a task may take beside what it asks for (loading, one inference,
+  // memory); then the child is killed.
+  absl::Duration time_limit = absl::Minutes(2);
+  // What the child may use. 0: three quarters of what is available when it
+  // starts.
+  int64_t max_memory_bytes = 0;
+};
+
+// The calling thread waits for the child.
+class SandboxedMeasurer final : public Measurer {
+ public:
+  explicit SandboxedMeasurer(SandboxedMeasurerOptions options)
+      : options_(std::move(options)) {}
+
+  // INTERNAL, with what happened and in which phase: the child crashed;
+  // DEADLINE_EXCEEDED: it was killed after its time. Neither blames the
+  // candidate: it may have been the machine.
+  absl::Status Measure(const v1::MeasureTask& task, const LatencyHooks& hooks,
+                       v1::TaskResult& result) override;
+
+ private:
+  const SandboxedMeasurerOptions options_;
+};
+
+}  // namespace hwnas::agent
