@@ -763,7 +763,8 @@ absl::StatusOr<ModelGraph> MacroSpace::Decode(
   for (int i = 0; i < depth; ++i) {
     const int change = Change(i, architecture);
     int stride = Halves(change) ? 2 : 1;
-    if (Doubles(change)) channels *= 2;
+    // Beyond the limit, what is built is refused anyway.
+    if (Doubles(change) && channels <= GraphLimits::kMaxChannels) channels *= 2;
     if (fixed()) {
       stride = config_.layers[i].stride;
       channels = config_.layers[i].channels;
