@@ -1,10 +1,12 @@
-// hwnas profile MODEL.onnx --device CLASS
+// hwnas profile MODEL.onnx... --device CLASS...
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "cli/commands.h"
 #include "cli/diagnostic.h"
 #include "cli/live_display.h"
+#include "cli/profile_table.h"
 #include "cli/trial_table.h"
 #include "common/files.h"
 #include "common/limits.h"
@@ -12,11 +14,74 @@
 #include "proto/convert/convert.h"
 
 namespace hwnas::cli {
+namespace {
+
+// Waits for one result, saying meanwhile what goes on.
+absl::StatusOr<v1::TaskResult> Profile(Context* context, Client& client,
+                                       const v1::ProfileModelRequest& request,
+                                       const std::string& what) {
+  grpc::ClientContext call;
+  const auto reader = client.devices().ProfileModel(&call, request);
+  v1::ProfileModelUpdate update;
+  v1::TaskResult result;
+  bool has_result = false;
+  int frame = 0;
+  while (reader->Read(&update)) {
+    if (update.has_result()) {
+      result = update.result();
+      has_result = true;
+    } else if (context->err_is_terminal) {
+      constexpr const char* kFrames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴"};
+      *context->err << "\r\x1b[K" << kFrames[frame++ % 6] << " " << what
+                    << Printable(update.note()) << std::flush;
+    } else {
+      *context->err << what << Printable(update.note()) << "\n";
+    }
+  }
+  if (context->err_is_terminal) *context->err << "\r\x1b[K" << std::flush;
+  HWNAS_RETURN_IF_ERROR(client.ToStatus(reader->Finish()));
+  if (!has_result) return absl::InternalError("the device sent no result");
+  if (!result.error().empty()) {
+    return absl::InternalError(absl::StrCat("the measurement failed: ",
+                                            Printable(result.error(), 400)));
+  }
+  return result;
+}
+
+// Beside the table, so that the output of a script stays what it is.
+void SayWhatIsMissing(Context* context, const std::string& what,
+                      const v1::TaskResult& result) {
+  for (const v1::MissingMetric& missing : result.missing_metrics()) {
+    *context->err << "hwnas: " << what << "no " << Printable(missing.metric())
+                  << ": " << Printable(missing.reason(), 400) << "\n";
+  }
+}
+
+void ShowOne(Context* context, const v1::TaskResult& result) {
+  *context->out << MetricTable(result).Render(context->format());
+  if (context->format() == OutputFormat::kTable) {
+    const v1::Environment& e = result.environment();
+    *context->out << "\non " << Printable(e.cpu_model()) << ", "
+                  << Printable(e.runtime()) << ", " << e.threads() << " thread"
+                  << (e.threads() == 1 ? "" : "s")
+                  << (e.cpu_governor().empty()
+                          ? ""
+                          : ", governor " + Printable(e.cpu_governor()))
+                  << "\n";
+    if (result.has_energy()) {
+      *context->out << "energy of "
+                    << Printable(result.energy().source().includes()) << "\n";
+    }
+  }
+  SayWhatIsMissing(context, "", result);
+}
+
+}  // namespace
 
 void AddProfileCommand(CLI::App* app, Context* context) {
   struct Options {
-    std::string file;
-    std::string device;
+    std::vector<std::string> models;
+    std::vector<std::string> devices;
     std::string runtime;
     int threads = 0;
     double max_seconds = 0;
@@ -24,12 +89,17 @@ void AddProfileCommand(CLI::App* app, Context* context) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = app->add_subcommand(
-      "profile", "Measure an ONNX file on a device of a class");
-  command->add_option("model", options->file, "ONNX file with one float input")
+      "profile", "Measure ONNX files on devices and compare them");
+  command
+      ->add_option("model", options->models,
+                   "ONNX files with one float input, or folders of them")
       ->required();
   command
-      ->add_option("-d,--device", options->device,
-                   "Device class; 'hwnas device list' shows those there are")
+      ->add_option("-d,--device", options->devices,
+                   "Device classes, separated by commas; 'hwnas device list' "
+                   "shows those there are")
+      ->delimiter(',')
+      ->allow_extra_args(false)  // What follows is a model.
       ->required();
   command->add_option("--runtime", options->runtime,
                       "onnxruntime (default) or libtorch");
@@ -37,22 +107,23 @@ void AddProfileCommand(CLI::App* app, Context* context) {
       ->check(CLI::Range(1, 1024));
   command
       ->add_option("--max-seconds", options->max_seconds,
-                   "Measure no longer than this")
+                   "Measure each no longer than this")
       ->check(CLI::Range(0.01, 3600.0));
   command->add_flag("--energy", options->energy,
                     "Measure the energy as well, on a device with a power "
                     "source");
   AddServerOption(command, context);
   AddOutputOption(command, context);
-  SetExamples(command,
-              {"hwnas profile model.onnx --device x86_64",
-               "hwnas profile model.onnx --device raspberrypi5 --output json",
-               "hwnas profile model.onnx --device jetson-orin-nano --energy"});
+  SetExamples(
+      command,
+      {"hwnas profile model.onnx --device x86_64",
+       "hwnas profile a.onnx b.onnx --device raspberrypi5,x86_64",
+       "hwnas profile models/ --device x86_64 --output csv > models.csv",
+       "hwnas profile model.onnx --device jetson-orin-nano --energy"});
   SetAction(command, context, [=]() -> absl::Status {
+    HWNAS_ASSIGN_OR_RETURN(const std::vector<std::string> files,
+                           ModelFiles(options->models));
     v1::ProfileModelRequest request;
-    HWNAS_ASSIGN_OR_RETURN(*request.mutable_onnx(),
-                           ReadFile(options->file, kMaxOnnxBytes));
-    request.set_device_class(options->device);
     request.set_energy(options->energy);
     v1::MeasureSpec* measure = request.mutable_measure();
     measure->set_runtime(options->runtime);
@@ -62,67 +133,50 @@ void AddProfileCommand(CLI::App* app, Context* context) {
           ToProto(absl::Seconds(options->max_seconds));
     }
     Client client = context->MakeClient();
-    grpc::ClientContext call;
-    auto reader = client.devices().ProfileModel(&call, request);
-    v1::ProfileModelUpdate update;
-    v1::TaskResult result;
-    bool has_result = false;
-    int frame = 0;
-    while (reader->Read(&update)) {
-      if (update.has_result()) {
-        result = update.result();
-        has_result = true;
-      } else if (context->err_is_terminal) {
-        constexpr const char* kFrames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴"};
-        *context->err << "\r\x1b[K" << kFrames[frame++ % 6] << " "
-                      << Printable(update.note()) << std::flush;
-      } else {
-        *context->err << Printable(update.note()) << "\n";
+    const size_t all = files.size() * options->devices.size();
+    if (all == 1) {
+      HWNAS_ASSIGN_OR_RETURN(*request.mutable_onnx(),
+                             ReadFile(files[0], kMaxOnnxBytes));
+      request.set_device_class(options->devices[0]);
+      HWNAS_ASSIGN_OR_RETURN(const v1::TaskResult result,
+                             Profile(context, client, request, ""));
+      ShowOne(context, result);
+      return absl::OkStatus();
+    }
+    // What fails costs its row only.
+    std::vector<Profiled> profiled;
+    size_t failed = 0;
+    for (const std::string& file : files) {
+      const absl::StatusOr<std::string> onnx = ReadFile(file, kMaxOnnxBytes);
+      for (const std::string& device : options->devices) {
+        Profiled& p = profiled.emplace_back();
+        p.model = std::filesystem::path(file).filename().string();
+        p.device_class = device;
+        const std::string what =
+            absl::StrCat("[", profiled.size(), "/", all, "] ",
+                         Printable(p.model), " on ", Printable(device), ": ");
+        p.status = onnx.status();
+        if (onnx.ok()) {
+          request.set_onnx(*onnx);
+          request.set_device_class(device);
+          absl::StatusOr<v1::TaskResult> result =
+              Profile(context, client, request, what);
+          p.status = result.status();
+          if (result.ok()) p.result = *std::move(result);
+        }
+        // Without the controller there is nothing to go on with.
+        if (absl::IsUnavailable(p.status)) return p.status;
+        if (p.status.ok()) {
+          SayWhatIsMissing(context, what, p.result);
+        } else {
+          ++failed;
+        }
       }
     }
-    if (context->err_is_terminal) *context->err << "\r\x1b[K" << std::flush;
-    HWNAS_RETURN_IF_ERROR(client.ToStatus(reader->Finish()));
-    if (!has_result) return absl::InternalError("the device sent no result");
-    if (!result.error().empty()) {
-      return absl::InternalError(absl::StrCat("the measurement failed: ",
-                                              Printable(result.error(), 400)));
-    }
-    Table table({{"metric", "metric"},
-                 {"value", "value", true},
-                 {"unit", "unit"},
-                 {"ci_low", "95 % from", true},
-                 {"ci_high", "to", true},
-                 {"samples", "samples", true},
-                 {"device", "device"},
-                 {"flags", "remarks"}});
-    for (const v1::Measurement& m : result.measurements()) {
-      table.Add({m.metric(), Cell::Number(m.value()), m.unit(),
-                 m.has_ci_low() ? Cell::Number(m.ci_low()) : Cell(),
-                 m.has_ci_high() ? Cell::Number(m.ci_high()) : Cell(),
-                 Cell::Integer(m.sample_count()), m.device(),
-                 absl::StrJoin(m.flags(), "; ")});
-    }
-    *context->out << table.Render(context->format());
-    if (context->format() == OutputFormat::kTable) {
-      const v1::Environment& e = result.environment();
-      *context->out << "\non " << Printable(e.cpu_model()) << ", "
-                    << Printable(e.runtime()) << ", " << e.threads()
-                    << " thread" << (e.threads() == 1 ? "" : "s")
-                    << (e.cpu_governor().empty()
-                            ? ""
-                            : ", governor " + Printable(e.cpu_governor()))
-                    << "\n";
-      if (result.has_energy()) {
-        *context->out << "energy of "
-                      << Printable(result.energy().source().includes()) << "\n";
-      }
-    }
-    // Beside the table, so that the output of a script stays what it is.
-    for (const v1::MissingMetric& missing : result.missing_metrics()) {
-      *context->err << "hwnas: no " << Printable(missing.metric()) << ": "
-                    << Printable(missing.reason(), 400) << "\n";
-    }
-    return absl::OkStatus();
+    *context->out << ComparisonTable(profiled).Render(context->format());
+    if (failed == 0) return absl::OkStatus();
+    return absl::InternalError(absl::StrCat(
+        failed, " of ", all, " measurements failed: see the remarks"));
   });
 }
 

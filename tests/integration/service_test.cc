@@ -2,6 +2,7 @@
 // the command line.
 
 #include <algorithm>
+#include <fstream>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
@@ -84,6 +85,18 @@ TEST(Service, RunsAStudyOverTwoWorkersAndTwoAgents) {
   result = cluster.Hwnas({"profile", onnx, "--device", "x86_64"});
   EXPECT_EQ(result.code, 0) << result.output;
   EXPECT_THAT(result.output, HasSubstr("latency_ms"));
+  // A folder is compared; what cannot be measured costs its row only.
+  const std::string models = cluster.dir() + "/models";
+  fs::create_directories(models);
+  fs::copy_file(onnx, models + "/good.onnx");
+  std::ofstream(models + "/broken.onnx") << "no model";
+  result = cluster.Hwnas(
+      {"profile", models, "--device", "x86_64", "--max-seconds", "1"});
+  EXPECT_EQ(result.code, 1) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("x fastest"));
+  EXPECT_THAT(result.output, HasSubstr("good.onnx"));
+  EXPECT_THAT(result.output, HasSubstr("cannot be loaded"));
+  EXPECT_THAT(result.output, HasSubstr("1 of 2 measurements failed"));
 
   // Submitting the very same study again is harmless.
   result = cluster.Hwnas({"submit", study});
