@@ -1169,10 +1169,11 @@ absl::Status StudyEngine::HandleResult(const std::string& executor,
   }
   v1::SessionResponse ack;
   *ack.mutable_result_ack()->mutable_lease() = lease;
-  const auto acknowledge = [&](bool ignored) {
-    ack.mutable_result_ack()->set_ignored(ignored);
-    SendTo(executor, ack);
-  };
+  const auto acknowledge = [&](bool ignored)
+                               ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+                                 ack.mutable_result_ack()->set_ignored(ignored);
+                                 SendTo(executor, ack);
+                               };
   const StageRef ref = FindStage(lease.task_id());
   const int attempt = lease.attempt();
   if (ref.run == nullptr || attempt < 1 ||
