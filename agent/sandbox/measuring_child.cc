@@ -46,11 +46,11 @@ class Parent {
 // The agent's sensor.
 class ParentsPowerRecorder final : public PowerRecorder {
  public:
-  ParentsPowerRecorder(const sandbox::PowerSourceInfo& info, Parent* parent)
-      : info_{.name = info.name(),
-              .includes = info.includes(),
-              .interval = FromProto(info.interval()),
-              .averaging = FromProto(info.averaging())},
+  ParentsPowerRecorder(const sandbox::ChildTask& task, Parent* parent)
+      : info_{.name = task.power().name(),
+              .includes = task.power().includes(),
+              .interval = FromProto(task.power().interval()),
+              .averaging = FromProto(task.power_averaging())},
         parent_(parent) {}
 
   const PowerSourceInfo& info() const override { return info_; }
@@ -103,7 +103,7 @@ absl::Status Measure(const sandbox::ChildTask& task, Parent& parent,
   options.device = task.device();
   options.why_no_power = task.why_no_power();
   std::optional<ParentsPowerRecorder> power;
-  if (task.has_power()) options.power = &power.emplace(task.power(), &parent);
+  if (task.has_power()) options.power = &power.emplace(task, &parent);
   if (task.throttle_sensor()) {
     options.throttled = [&]() -> std::optional<uint32_t> {
       sandbox::ToParent question;

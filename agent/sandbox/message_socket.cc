@@ -10,7 +10,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "agent/measure/steady_clock.h"
 
 namespace hwnas::agent {
 namespace {
@@ -63,7 +63,8 @@ absl::Status MessageSocket::Send(const google::protobuf::MessageLite& message) {
 
 absl::StatusOr<bool> MessageSocket::Receive(
     google::protobuf::MessageLite* message, absl::Duration timeout) {
-  const absl::Time end = absl::Now() + timeout;
+  RealSteadyClock clock;
+  const absl::Duration end = clock.Now() + timeout;
   for (;;) {
     if (buffer_.size() >= kLengthBytes) {
       size_t size = 0;
@@ -83,7 +84,7 @@ absl::StatusOr<bool> MessageSocket::Receive(
       }
     }
     const int64_t left_ms = std::clamp<int64_t>(
-        absl::ToInt64Milliseconds(end - absl::Now()), 0, 1 << 30);
+        absl::ToInt64Milliseconds(end - clock.Now()), 0, 1 << 30);
     pollfd waiting = {.fd = fd_, .events = POLLIN, .revents = 0};
     const int ready = poll(&waiting, 1, static_cast<int>(left_ms));
     if (ready < 0 && errno == EINTR) continue;

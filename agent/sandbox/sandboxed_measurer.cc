@@ -17,8 +17,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "agent/measure/meter_options.h"
+#include "agent/measure/steady_clock.h"
 #include "agent/sandbox/child.pb.h"
 #include "agent/sandbox/measuring_child.h"
 #include "agent/sandbox/message_socket.h"
@@ -102,16 +102,17 @@ class Child {
   // Returns its wait status; nullopt if it had to be killed because it did not
   // end within `patience`.
   std::optional<int> Wait(absl::Duration patience) {
-    const absl::Time end = absl::Now() + patience;
+    RealSteadyClock clock;
+    const absl::Duration end = clock.Now() + patience;
     int status = 0;
     for (;;) {
       const pid_t ended = waitpid(pid_, &status, WNOHANG);
       if (ended == pid_) break;
-      if (absl::Now() >= end) {
+      if (clock.Now() >= end) {
         Kill();
         return std::nullopt;
       }
-      absl::SleepFor(absl::Milliseconds(1));
+      clock.SleepFor(absl::Milliseconds(1));
     }
     pid_ = 0;
     return status;
@@ -214,11 +215,8 @@ absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
   first.set_why_no_power(measurer.why_no_power);
   if (measurer.power != nullptr) {
     const PowerSourceInfo& info = measurer.power->info();
-    sandbox::PowerSourceInfo& power = *first.mutable_power();
-    power.set_name(info.name);
-    power.set_includes(info.includes);
-    *power.mutable_interval() = hwnas::ToProto(info.interval);
-    *power.mutable_averaging() = hwnas::ToProto(info.averaging);
+    *first.mutable_power() = PowerSourceProto(info);
+    *first.mutable_power_averaging() = hwnas::ToProto(info.averaging);
   }
   first.set_throttle_sensor(measurer.throttled != nullptr);
   first.set_max_memory_bytes(
@@ -243,20 +241,21 @@ absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
     if (recording) measurer.power->Stop();
   };
   std::string phase = "starting";
-  const absl::Time deadline = absl::Now() + time_limit;
+  RealSteadyClock clock;
+  const absl::Duration deadline = clock.Now() + time_limit;
   absl::Status status = socket.Send(first);
   while (status.ok()) {
     if (hooks.cancelled()) {
       return absl::CancelledError(absl::StrCat("cancelled while ", phase));
     }
-    if (absl::Now() >= deadline) {
+    if (clock.Now() >= deadline) {
       return absl::DeadlineExceededError(absl::StrCat(
           "the measuring process was killed while ", phase,
           ": it took more than ", absl::FormatDuration(time_limit)));
     }
     sandbox::ToParent message;
     const absl::StatusOr<bool> came =
-        socket.Receive(&message, std::min(kSlice, deadline - absl::Now()));
+        socket.Receive(&message, std::min(kSlice, deadline - clock.Now()));
     if (!came.ok()) {
       status = came.status();
       break;
