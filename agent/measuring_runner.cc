@@ -101,6 +101,13 @@ absl::Status MeasuringRunner::CheckRequest(const v1::MeasureTask& task) const {
     return refuse("precision \"", spec.precision(),
                   "\" is not available here: expected fp32");
   }
+  if (!spec.profile().empty() && spec.profile() != "as_shipped") {
+    return refuse("profile \"", spec.profile(),
+                  "\" is not available here: expected as_shipped");
+  }
+  if (!spec.cores().empty()) {
+    return refuse("cores cannot be chosen here: expected none");
+  }
   const int cores = static_cast<int>(AllowedCores().size());
   const int most =
       options_.max_threads > 0 ? options_.max_threads : std::max(cores, 1);

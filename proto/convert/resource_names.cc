@@ -9,16 +9,20 @@
 namespace hwnas {
 namespace {
 
-// One segment of a name: 1 to 63 of [a-z0-9-].
-bool IsId(absl::string_view id) {
-  if (id.empty() || id.size() > 63) return false;
-  for (const char c : id) {
-    if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-')) {
+// 1 to 63 of [a-z0-9] and `extra`.
+bool IsShort(absl::string_view text, absl::string_view extra) {
+  if (text.empty() || text.size() > 63) return false;
+  for (const char c : text) {
+    if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+          extra.find(c) != absl::string_view::npos)) {
       return false;
     }
   }
   return true;
 }
+
+// One segment of a name.
+bool IsId(absl::string_view id) { return IsShort(id, "-"); }
 
 // 1, 2, ... without sign or leading zeros, so that a trial has one name.
 bool ParseNumber(absl::string_view text, int64_t* number) {
@@ -54,6 +58,15 @@ std::string WorkerName(absl::string_view executor_id) {
 
 std::string AgentName(absl::string_view executor_id) {
   return absl::StrCat("agents/", executor_id);
+}
+
+bool IsLabel(absl::string_view text) { return IsShort(text, "_.-"); }
+
+absl::Status CheckUser(absl::string_view field, absl::string_view user) {
+  if (user.empty() || IsShort(user, "_.@-")) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " \"", absl::CHexEscape(user.substr(0, 63)),
+                   "\": expected 1 to 63 of [a-z0-9_.@-]"));
 }
 
 absl::StatusOr<std::string> ParseStudyName(absl::string_view name) {

@@ -986,9 +986,26 @@ TEST(ValidateStudySpec, NamesWhatIsWrongWithTheRest) {
        "spec.measure.threads", "-1 is out of range: expected 1 to 1024"},
       {[](v1::StudySpec& s) { s.mutable_measure()->set_batch(5000); },
        "spec.measure.batch", "5000 is out of range: expected 1 to 4096"},
-      {[](v1::StudySpec& s) { s.mutable_measure()->set_precision("fp16"); },
-       "spec.measure.precision",
-       "unknown precision \"fp16\": expected one of fp32"},
+      {[](v1::StudySpec& s) { s.mutable_measure()->set_precision("int4"); },
+       "spec.measure.precision", "unknown precision \"int4\""},
+      {[](v1::StudySpec& s) { s.mutable_measure()->set_profile("fast"); },
+       "spec.measure.profile", "expected one of as_shipped, pinned"},
+      {[](v1::StudySpec& s) { s.mutable_measure()->add_cores(-1); },
+       "spec.measure.cores[0]", "-1 is out of range: expected 0 to 1023"},
+      {[](v1::StudySpec& s) {
+         s.mutable_measure()->add_cores(1);
+         s.mutable_measure()->add_cores(1);
+       },
+       "spec.measure.cores", "names a core twice"},
+      {[](v1::StudySpec& s) {
+         s.mutable_measure()->add_cores(1);
+         s.mutable_measure()->set_threads(2);
+       },
+       "spec.measure.cores", "names 1 cores: expected at least one for each"},
+      {[](v1::StudySpec& s) { s.mutable_measure()->add_labels("Rack A"); },
+       "spec.measure.labels[0]", "\"Rack A\": expected 1 to 63"},
+      {[](v1::StudySpec& s) { s.set_priority(101); }, "spec.priority",
+       "101 is out of range: expected -100 to 100"},
       {[](v1::StudySpec& s) { s.mutable_measure()->set_target_half_width(0); },
        "spec.measure.target_half_width", "0 is out of range"},
       {[](v1::StudySpec& s) {
