@@ -60,6 +60,23 @@ ControllerMetrics::ControllerMetrics(
                            .Help("Duplicate or late results")
                            .Register(*registry)
                            .Add({})),
+      results_invalidated_(
+          BuildCounter()
+              .Name("hwnas_results_invalidated_total")
+              .Help("Measurements taken back since their device was not in "
+                    "order")
+              .Register(*registry)
+              .Add({})),
+      devices_quarantined_(
+          BuildCounter()
+              .Name("hwnas_devices_quarantined_total")
+              .Help("Quarantines by an anchor, a cross-check or a person")
+              .Register(*registry)
+              .Add({})),
+      queue_wait_(BuildHistogram()
+                      .Name("hwnas_queue_wait_seconds")
+                      .Help("Time from queued to handed out")
+                      .Register(*registry)),
       journal_append_(BuildHistogram()
                           .Name("hwnas_journal_append_seconds")
                           .Help("Time of a durable append to the journal")
@@ -104,6 +121,17 @@ void ControllerMetrics::StageFinished(v1::StageKind stage,
   stage_duration_
       .Add({{"stage", Lower(v1::StageKind_Name(stage))}}, LongBuckets())
       .Observe(absl::ToDoubleSeconds(duration));
+}
+
+void ControllerMetrics::QueueWait(v1::StageKind stage, int priority,
+                                  absl::Duration wait) {
+  queue_wait_
+      .Add({{"stage", Lower(v1::StageKind_Name(stage))},
+            {"priority", priority < 0   ? "low"
+                         : priority > 0 ? "high"
+                                        : "normal"}},
+           LongBuckets())
+      .Observe(absl::ToDoubleSeconds(wait));
 }
 
 void ControllerMetrics::StageReused(v1::StageKind stage) {

@@ -26,6 +26,10 @@ class ControllerMetrics {
   void LeaseExpired() { leases_expired_.Increment(); }
   void AttemptFailed(v1::StageKind stage);
   void ResultIgnored() { results_ignored_.Increment(); }
+  void ResultInvalidated() { results_invalidated_.Increment(); }
+  void DeviceQuarantined() { devices_quarantined_.Increment(); }
+  // From queued to handed out, by priority: "low" below 0, "high" above.
+  void QueueWait(v1::StageKind stage, int priority, absl::Duration wait);
   void JournalAppend(absl::Duration duration, bool ok);
   void RpcError(const std::string& code);
   void SetQueueLength(v1::StageKind stage, int64_t length);
@@ -43,6 +47,9 @@ class ControllerMetrics {
   prometheus::Counter& leases_expired_;
   prometheus::Family<prometheus::Counter>& attempts_failed_;
   prometheus::Counter& results_ignored_;
+  prometheus::Counter& results_invalidated_;
+  prometheus::Counter& devices_quarantined_;
+  prometheus::Family<prometheus::Histogram>& queue_wait_;
   prometheus::Histogram& journal_append_;
   prometheus::Counter& journal_failures_;
   prometheus::Family<prometheus::Counter>& rpc_errors_;

@@ -4,16 +4,21 @@
 
 #include <iostream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/flags/usage_config.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/log.h"
 #include "common/version.h"
 #include "controller/server.h"
+#include "proto/convert/resource_names.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:7420",
           "Serve gRPC on host:port; port 0 takes a free one");
@@ -36,7 +41,77 @@ ABSL_FLAG(std::string, tables_dir, "",
           "Folder of the benchmark tables that studies with `replay` may name. "
           "Empty: such studies are refused");
 
+ABSL_FLAG(absl::Duration, anchor_interval, absl::Minutes(10),
+          "How often each device measures the anchor, a network whose latency "
+          "tells whether the device is still what it was; also after it came "
+          "back. 0: never");
+ABSL_FLAG(double, drift_limit, 0.05,
+          "An anchor that differs by more than this share from the device's "
+          "own latency is bad; two such take back what the device has measured "
+          "since the last good one. More than 0, at most 1");
+ABSL_FLAG(double, cross_check_share, 0.02,
+          "Share of measured candidates that a second device of the class "
+          "measures as well, to find a device that is unlike the others; 0 to "
+          "1");
+ABSL_FLAG(int, user_quota, 0,
+          "Measurements, and trainings, that one user may have running at "
+          "once; 0: no limit");
+ABSL_FLAG(std::vector<std::string>, user_quotas, {},
+          "Other quotas for these users. Example: alice=4,bob=2");
+
 namespace {
+
+// "alice=4". INVALID_ARGUMENT names what is wrong.
+absl::StatusOr<hwnas::controller::Quotas> QuotasFromFlags() {
+  hwnas::controller::Quotas quotas;
+  quotas.everybody = absl::GetFlag(FLAGS_user_quota);
+  if (quotas.everybody < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--user_quota=", quotas.everybody,
+                     " is out of range: expected 0 or more"));
+  }
+  for (const std::string& entry : absl::GetFlag(FLAGS_user_quotas)) {
+    const std::pair<std::string, std::string> parts =
+        absl::StrSplit(entry, absl::MaxSplits('=', 1));
+    int quota = 0;
+    if (parts.first.empty() || !absl::SimpleAtoi(parts.second, &quota) ||
+        quota < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--user_quotas has \"", entry,
+                       "\": expected USER=NUMBER, for example alice=4"));
+    }
+    if (const absl::Status user =
+            hwnas::CheckUser("--user_quotas", parts.first);
+        !user.ok()) {
+      return user;
+    }
+    quotas.by_user[parts.first] = quota;
+  }
+  return quotas;
+}
+
+absl::StatusOr<hwnas::controller::DeviceCheckOptions> ChecksFromFlags() {
+  hwnas::controller::DeviceCheckOptions checks;
+  checks.anchor_interval = absl::GetFlag(FLAGS_anchor_interval);
+  checks.drift_limit = absl::GetFlag(FLAGS_drift_limit);
+  checks.cross_check_share = absl::GetFlag(FLAGS_cross_check_share);
+  if (checks.anchor_interval < absl::ZeroDuration()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--anchor_interval=", absl::FormatDuration(checks.anchor_interval),
+        " is out of range: expected 0 or more"));
+  }
+  if (!(checks.drift_limit > 0 && checks.drift_limit <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--drift_limit=", checks.drift_limit,
+                     " is out of range: expected more than 0, at most 1"));
+  }
+  if (!(checks.cross_check_share >= 0 && checks.cross_check_share <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--cross_check_share=", checks.cross_check_share,
+                     " is out of range: expected 0 to 1"));
+  }
+  return checks;
+}
 
 constexpr char kUsage[] =
     "Runs searches and serves workers, agents and users.\n\n"
@@ -79,6 +154,13 @@ int main(int argc, char** argv) {
               << " is out of range: expected 0.1 to 86400\n";
     return 2;
   }
+  const auto quotas = QuotasFromFlags();
+  const auto checks = ChecksFromFlags();
+  for (const absl::Status& status : {quotas.status(), checks.status()}) {
+    if (status.ok()) continue;
+    std::cerr << "hwnas-controller: " << status.message() << "\n";
+    return 2;
+  }
   const auto logger =
       hwnas::CreateLogger("controller", absl::GetFlag(FLAGS_log_level));
   if (!logger.ok()) {
@@ -92,7 +174,9 @@ int main(int argc, char** argv) {
        .port_file = absl::GetFlag(FLAGS_port_file),
        .insecure = absl::GetFlag(FLAGS_insecure),
        .lease_duration = absl::Seconds(lease_seconds),
-       .tables_dir = absl::GetFlag(FLAGS_tables_dir)},
+       .tables_dir = absl::GetFlag(FLAGS_tables_dir),
+       .checks = *checks,
+       .quotas = *quotas},
       *logger);
   if (!server.ok()) {
     std::cerr << "hwnas-controller: " << server.status().message() << "\n";

@@ -90,7 +90,9 @@ class ServerImpl final : public Server {
     metrics_ = std::make_unique<ControllerMetrics>(registry);
     HWNAS_ASSIGN_OR_RETURN(
         engine_, StudyEngine::Create({.lease_duration = options_.lease_duration,
-                                      .tables_dir = options_.tables_dir},
+                                      .tables_dir = options_.tables_dir,
+                                      .checks = options_.checks,
+                                      .quotas = options_.quotas},
                                      {.journals = journals_.get(),
                                       .artifacts = artifacts_.get(),
                                       .clock = Clock::Real(),

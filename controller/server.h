@@ -11,6 +11,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/log.h"
+#include "controller/farm/device_checks.h"
+#include "controller/scheduler/scheduler.h"
 
 namespace hwnas::controller {
 
@@ -28,6 +30,8 @@ struct ServerOptions {
   absl::Duration lease_duration = absl::Seconds(30);
   // Folder of the tables of studies with `replay`; empty: none.
   std::string tables_dir;
+  DeviceCheckOptions checks;
+  Quotas quotas;
 };
 
 // Owned by one thread.

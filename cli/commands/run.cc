@@ -218,7 +218,9 @@ class EmbeddedRun {
                // After a crash at the same address, where all others look.
                absl::StrCat("--listen=",
                             address_.empty() ? "127.0.0.1:0" : address_),
-               "--metrics=", absl::StrCat("--port_file=", port_file)};
+               "--metrics=", absl::StrCat("--port_file=", port_file),
+               // One machine, whose numbers are compared with each other only.
+               "--anchor_interval=0"};
            if (!tables_dir_.empty()) {
              command.push_back("--tables_dir=" + tables_dir_);
            }

@@ -115,6 +115,36 @@ grpc::Status DeviceServiceImpl::GetDevice(grpc::ServerContext* context,
   return Reply(metrics_, engine_->GetDevice(*id), response);
 }
 
+grpc::Status DeviceServiceImpl::ReserveDevice(
+    grpc::ServerContext* context, const v1::ReserveDeviceRequest* request,
+    v1::Device* response) {
+  return Reply(metrics_, engine_->ReserveDevice(*request), response);
+}
+
+grpc::Status DeviceServiceImpl::ReleaseDevice(
+    grpc::ServerContext* context, const v1::ReleaseDeviceRequest* request,
+    v1::Device* response) {
+  return Reply(metrics_, engine_->ReleaseDevice(*request), response);
+}
+
+grpc::Status DeviceServiceImpl::DrainDevice(
+    grpc::ServerContext* context, const v1::DrainDeviceRequest* request,
+    v1::Device* response) {
+  return Reply(metrics_, engine_->DrainDevice(*request), response);
+}
+
+grpc::Status DeviceServiceImpl::QuarantineDevice(
+    grpc::ServerContext* context, const v1::QuarantineDeviceRequest* request,
+    v1::Device* response) {
+  return Reply(metrics_, engine_->QuarantineDevice(*request), response);
+}
+
+grpc::Status DeviceServiceImpl::ResumeDevice(
+    grpc::ServerContext* context, const v1::ResumeDeviceRequest* request,
+    v1::Device* response) {
+  return Reply(metrics_, engine_->ResumeDevice(*request), response);
+}
+
 grpc::ServerWriteReactor<v1::ProfileModelUpdate>*
 DeviceServiceImpl::ProfileModel(grpc::CallbackServerContext* context,
                                 const v1::ProfileModelRequest* request) {

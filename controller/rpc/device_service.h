@@ -23,6 +23,21 @@ class DeviceServiceImpl final
   grpc::Status GetDevice(grpc::ServerContext* context,
                          const v1::GetDeviceRequest* request,
                          v1::Device* response) override;
+  grpc::Status ReserveDevice(grpc::ServerContext* context,
+                             const v1::ReserveDeviceRequest* request,
+                             v1::Device* response) override;
+  grpc::Status ReleaseDevice(grpc::ServerContext* context,
+                             const v1::ReleaseDeviceRequest* request,
+                             v1::Device* response) override;
+  grpc::Status DrainDevice(grpc::ServerContext* context,
+                           const v1::DrainDeviceRequest* request,
+                           v1::Device* response) override;
+  grpc::Status QuarantineDevice(grpc::ServerContext* context,
+                                const v1::QuarantineDeviceRequest* request,
+                                v1::Device* response) override;
+  grpc::Status ResumeDevice(grpc::ServerContext* context,
+                            const v1::ResumeDeviceRequest* request,
+                            v1::Device* response) override;
   grpc::ServerWriteReactor<v1::ProfileModelUpdate>* ProfileModel(
       grpc::CallbackServerContext* context,
       const v1::ProfileModelRequest* request) override;

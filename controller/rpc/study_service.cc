@@ -227,6 +227,15 @@ grpc::Status StudyServiceImpl::GetTrial(grpc::ServerContext* context,
   return Reply(metrics_, engine_->GetTrial(id->study_id, id->number), response);
 }
 
+grpc::Status StudyServiceImpl::GetTrialSamples(
+    grpc::ServerContext* context, const v1::GetTrialSamplesRequest* request,
+    v1::TrialSamples* response) {
+  const auto id = ParseTrialName(request->name());
+  if (!id.ok()) return Reply(metrics_, id.status());
+  return Reply(metrics_, engine_->GetTrialSamples(id->study_id, id->number),
+               response);
+}
+
 grpc::Status StudyServiceImpl::GetFront(grpc::ServerContext* context,
                                         const v1::GetFrontRequest* request,
                                         v1::Front* response) {

@@ -44,6 +44,9 @@ class StudyServiceImpl final
   grpc::Status GetTrial(grpc::ServerContext* context,
                         const v1::GetTrialRequest* request,
                         v1::Trial* response) override;
+  grpc::Status GetTrialSamples(grpc::ServerContext* context,
+                               const v1::GetTrialSamplesRequest* request,
+                               v1::TrialSamples* response) override;
   grpc::Status GetFront(grpc::ServerContext* context,
                         const v1::GetFrontRequest* request,
                         v1::Front* response) override;

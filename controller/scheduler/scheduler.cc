@@ -6,12 +6,24 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 
 namespace hwnas::controller {
 namespace {
 
 bool Contains(const std::vector<std::string>& list, const std::string& item) {
   return std::find(list.begin(), list.end(), item) != list.end();
+}
+
+// Tasks of one type fit the same executors.
+std::string TypeOf(const QueuedTask& task) {
+  return absl::StrCat(
+      absl::StrJoin(std::make_tuple(static_cast<int>(task.stage), task.user,
+                                    task.study_id.empty(), task.device_class,
+                                    task.runtime, task.precision, task.profile,
+                                    task.energy, task.executor, task.dataset),
+                    "\n"),
+      "\n", absl::StrJoin(task.labels, "\n"));
 }
 
 // The work on one machine.
@@ -37,6 +49,7 @@ class Round {
     }
     for (const LeaseSnapshot& lease : input.leases) {
       ++running_[{lease.study_id, lease.stage}];
+      ++running_by_user_[{lease.user, lease.stage}];
       const auto it = index_.find(lease.executor);
       if (it != index_.end()) Occupy(it->second, lease.stage);
     }
@@ -60,6 +73,11 @@ class Round {
   Fit FitOf(int executor, const QueuedTask& task) {
     const ExecutorSnapshot& e = input_.fleet[executor];
     if (!e.accepts || !IsCapable(e, task)) return Fit::kNever;
+    if (e.checks_only && !task.check) return Fit::kNever;
+    if (!e.reserved_for.empty() &&
+        (!task.study_id.empty() || task.check || task.user != e.reserved_for)) {
+      return Fit::kNever;
+    }
     if (busy_[executor] >= e.slots) return Fit::kBusy;
     const Host& h = host(executor);
     if (task.stage == v1::MEASURE) {
@@ -72,6 +90,12 @@ class Round {
     return Fit::kFree;
   }
 
+  bool MayHaveMore(const QueuedTask& task) {
+    const int quota = input_.quotas.Of(task.user);
+    return task.check || quota == 0 ||
+           running_by_user_[{task.user, task.stage}] < quota;
+  }
+
   // The executor to give the task to, or -1; may reserve a host.
   int Place(const QueuedTask& task);
 
@@ -79,7 +103,9 @@ class Round {
   std::map<std::string, int> index_;
   std::vector<int> busy_;
   std::map<std::string, Host> hosts_;
+  // By study, and by user.
   std::map<std::pair<std::string, v1::StageKind>, int> running_;
+  std::map<std::pair<std::string, v1::StageKind>, int> running_by_user_;
 };
 
 int Round::Place(const QueuedTask& task) {
@@ -131,19 +157,19 @@ SchedulerOutput Round::Run() {
     }
   }
 
-  // Each study's tasks, the next one last.
-  std::map<std::string, std::vector<int>> studies;
+  // The tasks of each who takes turns, the next one last.
+  std::map<std::string, std::vector<int>> groups;
   for (size_t i = 0; i < input_.queue.size(); ++i) {
-    studies[input_.queue[i].study_id].push_back(static_cast<int>(i));
+    groups[GroupOf(input_.queue[i])].push_back(static_cast<int>(i));
   }
   const auto starved = [](const QueuedTask& task) {
     return task.passed_over >= kPassedOverLimit;
   };
   const auto key = [&](const QueuedTask& task) {
-    return std::make_tuple(!starved(task), task.stage != v1::MEASURE,
-                           task.order);
+    return std::make_tuple(!task.check, -task.priority, !starved(task),
+                           task.stage != v1::MEASURE, task.order);
   };
-  for (auto& [study, tasks] : studies) {
+  for (auto& [group, tasks] : groups) {
     std::stable_sort(tasks.begin(), tasks.end(), [&](int a, int b) {
       return key(input_.queue[a]) > key(input_.queue[b]);
     });
@@ -151,20 +177,22 @@ SchedulerOutput Round::Run() {
 
   std::map<std::string, int64_t> last_served = input_.last_served;
   int64_t turn = 0;
-  for (const auto& [study, when] : last_served) turn = std::max(turn, when);
+  for (const auto& [group, when] : last_served) turn = std::max(turn, when);
   // Kinds of task for which nobody is free in this round.
   std::set<std::string> hopeless;
-  while (!studies.empty()) {
-    auto next = studies.end();
-    std::tuple<int, int64_t, bool> next_rank;
-    for (auto it = studies.begin(); it != studies.end(); ++it) {
+  while (!groups.empty()) {
+    auto next = groups.end();
+    std::tuple<bool, int, int, int, int64_t, bool> next_rank;
+    for (auto it = groups.begin(); it != groups.end(); ++it) {
       const QueuedTask& task = input_.queue[it->second.back()];
       const auto served = last_served.find(it->first);
-      const std::tuple<int, int64_t, bool> rank(
-          running_[{it->first, task.stage}],
+      const std::tuple<bool, int, int, int, int64_t, bool> rank(
+          !task.check, -task.priority,
+          running_by_user_[{task.user, task.stage}],
+          running_[{task.study_id, task.stage}],
           served == last_served.end() ? 0 : served->second,
           task.stage != v1::MEASURE);
-      if (next == studies.end() || rank < next_rank) {
+      if (next == groups.end() || rank < next_rank) {
         next = it;
         next_rank = rank;
       }
@@ -172,12 +200,10 @@ SchedulerOutput Round::Run() {
     const int index = next->second.back();
     next->second.pop_back();
     const QueuedTask& task = input_.queue[index];
+    const std::string type = TypeOf(task);
     const bool retry = !task.failed_executors.empty();
-    const std::string type =
-        absl::StrCat(task.stage, "\n", task.device_class, "\n", task.runtime,
-                     "\n", task.energy, "\n", task.dataset);
     int executor = -1;
-    if (retry || !hopeless.count(type)) {
+    if (MayHaveMore(task) && (retry || !hopeless.count(type))) {
       executor = Place(task);
       // A retry may be choosier than others of its type. A measurement that
       // waits for a host may reserve one each, so it is never hopeless.
@@ -188,23 +214,38 @@ SchedulerOutput Round::Run() {
     if (executor >= 0) {
       Occupy(executor, task.stage);
       ++running_[{task.study_id, task.stage}];
-      last_served[task.study_id] = ++turn;
+      ++running_by_user_[{task.user, task.stage}];
+      last_served[next->first] = ++turn;
       output.assignments.push_back({.task = index, .executor = executor});
     }
-    if (next->second.empty()) studies.erase(next);
+    if (next->second.empty()) groups.erase(next);
   }
   return output;
 }
 
 }  // namespace
 
+std::string GroupOf(const QueuedTask& task) {
+  return task.study_id.empty() ? absl::StrCat("~", task.user) : task.study_id;
+}
+
 bool IsCapable(const ExecutorSnapshot& executor, const QueuedTask& task) {
+  if (!task.executor.empty() && task.executor != executor.name) return false;
   switch (task.stage) {
-    case v1::MEASURE:
+    case v1::MEASURE: {
+      const auto runtime = executor.runtimes.find(task.runtime);
       return executor.kind == v1::AGENT &&
              Contains(executor.device_classes, task.device_class) &&
-             Contains(executor.runtimes, task.runtime) &&
+             runtime != executor.runtimes.end() &&
+             Contains(runtime->second, task.precision) &&
+             (task.profile.empty() ||
+              Contains(executor.profiles, task.profile)) &&
+             std::all_of(task.labels.begin(), task.labels.end(),
+                         [&](const std::string& label) {
+                           return Contains(executor.labels, label);
+                         }) &&
              (!task.energy || executor.measures_energy);
+    }
     case v1::TRAIN:
       return executor.kind == v1::WORKER &&
              (executor.datasets.empty() ||

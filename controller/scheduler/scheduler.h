@@ -5,18 +5,22 @@
 // Rules, in order of weight:
 // 1. Capability. TRAIN goes to a worker that reads the data set (a worker that
 //    lists none takes any); MEASURE to an agent of the device class with the
-//    runtime, and with a power source if the energy is asked for. Nobody gets
-//    more tasks than it has slots, and nobody gets any while it is
-//    disconnected, draining or in quarantine.
+//    runtime, precision, profile and labels, and with a power source if the
+//    energy is asked for. Nobody gets more tasks than it has slots, and nobody
+//    gets any while it is disconnected, draining or in quarantine. A reserved
+//    device takes only profiles of the person who has it.
 // 2. Exclusive hosts. A measurement never runs beside any other work on the
 //    same host_id. If a task waits only for that, its host is kept free of
 //    later tasks of the other kind, so that it drains.
 // 3. Retries prefer an executor that has not failed the trial: they wait for a
 //    capable one that is merely busy, and take one that failed before only if
 //    there is no other.
-// 4. Studies take turns: first the one with the fewest running tasks of the
-//    kind, then the one served longest ago.
-// 5. Within a study, cheap stages first (measure before train), then the oldest
+// 4. Checks of the devices first, then by priority, strictly.
+// 5. Users share alike: of equal priority, first the user with the fewest
+//    running tasks of the kind; nobody has more than the quota at once. Then
+//    the studies of a user take turns: first the one with the fewest running
+//    tasks of the kind, then the one served longest ago.
+// 6. Within a study, cheap stages first (measure before train), then the oldest
 //    trial; but a task that `kPassedOverLimit` later leases of its study have
 //    overtaken goes first of all.
 #pragma once
@@ -37,19 +41,29 @@ inline constexpr int64_t kPassedOverLimit = 32;
 
 // A stage that waits for an executor.
 struct QueuedTask {
-  std::string study_id;             // Empty for a profile.
+  std::string study_id;  // Empty for a profile or a check.
+  std::string user;      // May be empty: nobody in particular.
+  int priority = 0;
+  bool check = false;               // Of a device, by the farm itself.
   v1::StageKind stage = v1::TRAIN;  // TRAIN or MEASURE.
-  std::string device_class;         // MEASURE.
-  std::string runtime;              // MEASURE.
-  bool energy = false;              // MEASURE, with the energy.
-  std::string dataset;              // TRAIN.
-  int64_t order = 0;                // Smaller is older, within the study.
-  int64_t passed_over = 0;          // Leases of the study since it was queued.
+  // MEASURE.
+  std::string device_class;
+  std::string runtime;
+  std::string precision = "fp32";
+  std::string profile;              // Empty: any.
+  std::vector<std::string> labels;  // All of them.
+  bool energy = false;              // With the energy.
+  std::string executor;             // By nobody else. Empty: anybody.
+  // TRAIN.
+  std::string dataset;
+  int64_t order = 0;        // Smaller is older, within the study.
+  int64_t passed_over = 0;  // Leases of the study since it was queued.
   std::vector<std::string> failed_executors;
 };
 
 struct LeaseSnapshot {
   std::string study_id;
+  std::string user;
   v1::StageKind stage = v1::TRAIN;
   std::string executor;  // Name; may be one the fleet does not know (any more).
   absl::Time deadline;
@@ -60,18 +74,37 @@ struct ExecutorSnapshot {
   v1::ExecutorKind kind = v1::WORKER;
   std::string host_id;  // Empty: a host of its own.
   int slots = 1;
-  bool accepts = true;  // Connected, not draining, not in quarantine.
+  bool accepts = true;  // Connected, not draining, not resting.
+  // In quarantine: accepts nothing but checks.
+  bool checks_only = false;
+  std::string reserved_for;  // A user. Empty: nobody has it.
   std::vector<std::string> device_classes;
-  std::vector<std::string> runtimes;
+  // Each with the precisions that it has.
+  std::map<std::string, std::vector<std::string>> runtimes;
+  std::vector<std::string> profiles;
+  std::vector<std::string> labels;
   bool measures_energy = false;
   std::vector<std::string> datasets;
+};
+
+// Most running tasks of a kind (measurements, trainings) that a user may have
+// at once. 0: no limit.
+struct Quotas {
+  int everybody = 0;
+  std::map<std::string, int> by_user;  // Instead of `everybody`.
+
+  int Of(const std::string& user) const {
+    const auto it = by_user.find(user);
+    return it == by_user.end() ? everybody : it->second;
+  }
 };
 
 struct SchedulerInput {
   std::vector<QueuedTask> queue;
   std::vector<LeaseSnapshot> leases;
   std::vector<ExecutorSnapshot> fleet;
-  // Larger is later; a study that is absent was never served.
+  Quotas quotas;
+  // By GroupOf(task). Larger is later; who is absent was never served.
   std::map<std::string, int64_t> last_served;
   absl::Time now;
 };
@@ -90,6 +123,9 @@ struct SchedulerOutput {
 // Thread-safe, deterministic. Expired leases still occupy their slots in this
 // round; the task of one is in the queue of the next.
 SchedulerOutput Schedule(const SchedulerInput& input);
+
+// Who takes turns: a study, or the profiles of a user.
+std::string GroupOf(const QueuedTask& task);
 
 // Whether the executor could ever run the task (rule 1 without state).
 bool IsCapable(const ExecutorSnapshot& executor, const QueuedTask& task);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
 #include "proto/convert/resource_names.h"
@@ -48,13 +49,87 @@ absl::Status CheckList(absl::string_view field, const List& list) {
   return absl::OkStatus();
 }
 
+absl::Status CheckLabels(const v1::Hello& hello) {
+  if (hello.labels_size() > kMaxLabels) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello.labels has ", hello.labels_size(),
+                     " entries: expected at most ", kMaxLabels));
+  }
+  for (const std::string& label : hello.labels()) {
+    if (IsLabel(label)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "hello.labels '", absl::CHexEscape(label.substr(0, kMaxName)),
+        "': expected 1 to 63 of [a-z0-9_.-]"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckCapabilities(const v1::Hello& hello) {
+  if (hello.capabilities_size() > kMaxList) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("hello.capabilities has ", hello.capabilities_size(),
+                     " entries: expected at most ", kMaxList));
+  }
+  for (const v1::RuntimeCapability& capability : hello.capabilities()) {
+    HWNAS_RETURN_IF_ERROR(
+        CheckList("capabilities.precisions", capability.precisions()));
+    if (capability.description().size() > kMaxText) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("hello.capabilities.description has ",
+                       capability.description().size(),
+                       " bytes: expected at most ", kMaxText));
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::map<std::string, std::vector<std::string>> RuntimesOf(
+    const v1::Hello& hello) {
+  std::map<std::string, std::vector<std::string>> runtimes;
+  for (const std::string& runtime : hello.runtimes()) {
+    runtimes[runtime] = {"fp32"};
+  }
+  for (const v1::RuntimeCapability& capability : hello.capabilities()) {
+    const auto it = runtimes.find(capability.runtime());
+    if (it == runtimes.end()) continue;
+    it->second.assign(capability.precisions().begin(),
+                      capability.precisions().end());
+  }
+  return runtimes;
+}
+
+std::vector<std::string> ProfilesOf(const v1::Hello& hello) {
+  if (hello.profiles().empty()) return {"as_shipped"};
+  return {hello.profiles().begin(), hello.profiles().end()};
+}
+
 }  // namespace
+
+absl::Status Fleet::CheckEnvironment(const v1::Environment& environment) {
+  if (environment.ByteSizeLong() <= kMaxEnvironmentBytes) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "environment has more than ", kMaxEnvironmentBytes, " bytes"));
+}
 
 v1::Executor::State Executor::state(absl::Time now) const {
   if (!connected()) return v1::Executor::LOST;
   if (draining) return v1::Executor::DRAINING;
   if (quarantined(now)) return v1::Executor::QUARANTINED;
   return v1::Executor::CONNECTED;
+}
+
+std::optional<double> Executor::FailureRate() const {
+  if (failures.empty()) return std::nullopt;
+  return static_cast<double>(
+             std::count(failures.begin(), failures.end(), true)) /
+         static_cast<double>(failures.size());
+}
+
+void Executor::Rate(bool failed) {
+  failures.push_back(failed);
+  if (failures.size() > kRatedAttempts) failures.pop_front();
 }
 
 absl::Status Fleet::CheckHello(const v1::Hello& hello) {
@@ -104,10 +179,10 @@ absl::Status Fleet::CheckHello(const v1::Hello& hello) {
         absl::StrCat("hello.held_leases has ", hello.held_leases_size(),
                      " entries: expected at most ", kMaxHeldLeases));
   }
-  if (hello.environment().ByteSizeLong() > kMaxEnvironmentBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "hello.environment has more than ", kMaxEnvironmentBytes, " bytes"));
-  }
+  HWNAS_RETURN_IF_ERROR(CheckList("profiles", hello.profiles()));
+  HWNAS_RETURN_IF_ERROR(CheckLabels(hello));
+  HWNAS_RETURN_IF_ERROR(CheckCapabilities(hello));
+  HWNAS_RETURN_IF_ERROR(CheckEnvironment(hello.environment()));
   if (hello.power().ByteSizeLong() > kMaxPowerBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("hello.power has more than ", kMaxPowerBytes, " bytes"));
@@ -186,7 +261,12 @@ Executor* Fleet::Find(const std::string& name) {
 
 void Fleet::RecordSuccess(Executor& executor) {
   ++executor.finished_count;
+  executor.Rate(/*failed=*/false);
   executor.hand_backs = 0;
+  EndQuarantine(executor);
+}
+
+void Fleet::EndQuarantine(Executor& executor) {
   executor.failed_in_row.clear();
   executor.quarantine_count = 0;
   executor.quarantine_end = absl::InfinitePast();
@@ -196,6 +276,7 @@ void Fleet::RecordSuccess(Executor& executor) {
 bool Fleet::RecordFailure(Executor& executor, const std::string& trial,
                           const std::string& error, absl::Time now) {
   ++executor.failed_count;
+  executor.Rate(/*failed=*/true);
   executor.hand_backs = 0;
   executor.failed_in_row.insert(trial);
   const int failures = static_cast<int>(executor.failed_in_row.size());
@@ -251,7 +332,9 @@ std::vector<ExecutorSnapshot> Fleet::Snapshot(absl::Time now) const {
                     now >= executor.rest_end,
          .device_classes = {hello.device_classes().begin(),
                             hello.device_classes().end()},
-         .runtimes = {hello.runtimes().begin(), hello.runtimes().end()},
+         .runtimes = RuntimesOf(hello),
+         .profiles = ProfilesOf(hello),
+         .labels = {hello.labels().begin(), hello.labels().end()},
          .measures_energy = !hello.power().name().empty(),
          .datasets = {hello.datasets().begin(), hello.datasets().end()}});
   }

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -45,6 +46,8 @@ struct Executor {
   absl::Time last_seen;
   int64_t finished_count = 0;
   int64_t failed_count = 0;
+  // Whether the latest attempts failed, newest last.
+  std::deque<bool> failures;
 
   // Distinct trials that failed here since the last success.
   std::set<std::string> failed_in_row;
@@ -63,6 +66,10 @@ struct Executor {
   bool connected() const { return stream != nullptr; }
   bool quarantined(absl::Time now) const { return now < quarantine_end; }
   v1::Executor::State state(absl::Time now) const;
+  // Of the last kRatedAttempts; nullopt before the first.
+  static constexpr size_t kRatedAttempts = 100;
+  std::optional<double> FailureRate() const;
+  void Rate(bool failed);
 };
 
 // Not thread-safe: the engine guards it.
@@ -77,6 +84,7 @@ class Fleet {
 
   // INVALID_ARGUMENT names the field of the Hello. Everything in it is bounded.
   static absl::Status CheckHello(const v1::Hello& hello);
+  static absl::Status CheckEnvironment(const v1::Environment& environment);
   // "workers/{id}" or "agents/{id}".
   static std::string NameOf(const v1::Hello& hello);
 
@@ -99,6 +107,8 @@ class Fleet {
   // now.
   bool RecordFailure(Executor& executor, const std::string& trial,
                      const std::string& error, absl::Time now);
+
+  void EndQuarantine(Executor& executor);
 
   void RecordHandBack(Executor& executor, absl::Time now);
 

@@ -26,6 +26,7 @@ v1::StudySpec SpecOf(const v1::ProfileModelRequest& request) {
   objective->set_minimize("latency_ms");
   objective->set_device(request.device_class());
   *spec.mutable_measure() = request.measure();
+  spec.set_priority(request.priority());
   spec.mutable_budget()->set_trials(1);
   return spec;
 }
@@ -46,28 +47,23 @@ absl::StatusOr<int64_t> StudyEngine::StartProfile(
   }
   const v1::StudySpec spec = SpecOf(request);
   HWNAS_RETURN_IF_ERROR(CheckStudySpec(spec));
+  HWNAS_RETURN_IF_ERROR(CheckUser("user", request.user()));
+  std::string only_executor;
+  if (!request.device().empty()) {
+    HWNAS_ASSIGN_OR_RETURN(const std::string id,
+                           ParseDeviceName(request.device()));
+    only_executor = AgentName(id);
+  }
 
   MutexLock lock(&mutex_);
-  QueuedTask task{.stage = v1::MEASURE, .device_class = request.device_class()};
-  task.runtime = WithDefaults(spec).measure().runtime();
-  task.energy = request.energy();
-  std::set<std::string> classes;
-  bool capable = false;
-  for (const ExecutorSnapshot& executor : fleet_.Snapshot(deps_.clock->Now())) {
-    const Executor* e = fleet_.Find(executor.name);
-    if (!e->connected() || executor.kind != v1::AGENT) continue;
-    classes.insert(executor.device_classes.begin(),
-                   executor.device_classes.end());
-    capable |= IsCapable(executor, task);
-  }
-  if (!capable) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "no device of class '", request.device_class(), "' with runtime '",
-        task.runtime, "'", task.energy ? " and a power source" : "",
-        " is connected; connected classes: ",
-        classes.empty() ? "none" : absl::StrJoin(classes, ", "),
-        task.energy ? WhyNoPower(request.device_class()) : ""));
-  }
+  Profile wanted;
+  *wanted.task.mutable_measure() = WithDefaults(spec).measure();
+  wanted.task.set_device_class(request.device_class());
+  wanted.task.set_energy(request.energy());
+  wanted.user = request.user();
+  wanted.priority = request.priority();
+  wanted.only_executor = std::move(only_executor);
+  HWNAS_RETURN_IF_ERROR(CheckCapable(wanted));
   size_t waiting = request.onnx().size();
   for (const auto& [id, profile] : profiles_) {
     waiting += profile.task.onnx().size();
@@ -77,20 +73,66 @@ absl::StatusOr<int64_t> StudyEngine::StartProfile(
         "too many profiles are waiting; try again later");
   }
   const int64_t id = ++last_profile_;
-  Profile& profile = profiles_[id];
-  profile.id = id;
-  profile.task.set_onnx(request.onnx());
-  *profile.task.mutable_measure() = WithDefaults(spec).measure();
-  profile.task.set_device_class(request.device_class());
-  profile.task.set_energy(request.energy());
+  wanted.id = id;
+  wanted.task.set_onnx(request.onnx());
+  Profile& profile = profiles_[id] = std::move(wanted);
   profile.listener = std::move(listener);
   v1::ProfileModelUpdate update;
   update.set_note("queued");
-  profile.listener->OnUpdate(update);
+  profile.Tell(update);
   deps_.logger->info("event=profile_queued profile={} device_class={} bytes={}",
                      id, request.device_class(), request.onnx().size());
   Pump();
   return id;
+}
+
+QueuedTask StudyEngine::QueuedProfile(const Profile& profile) {
+  const v1::MeasureSpec& measure = profile.task.measure();
+  return {.user = profile.user,
+          .priority = profile.priority,
+          .check = profile.purpose != Profile::Purpose::kUser,
+          .stage = v1::MEASURE,
+          .device_class = profile.task.device_class(),
+          .runtime = measure.runtime(),
+          .precision = measure.precision(),
+          .profile = measure.profile(),
+          .labels = {measure.labels().begin(), measure.labels().end()},
+          .energy = profile.task.energy(),
+          .executor = profile.only_executor,
+          .order = profile.id,
+          .failed_executors = profile.failed_executors};
+}
+
+absl::Status StudyEngine::CheckCapable(const Profile& profile) const {
+  const QueuedTask task = QueuedProfile(profile);
+  std::set<std::string> classes;
+  for (const ExecutorSnapshot& executor : fleet_.Snapshot(deps_.clock->Now())) {
+    const auto it = fleet_.executors().find(executor.name);
+    if (!it->second.connected() || executor.kind != v1::AGENT) continue;
+    if (IsCapable(executor, task)) return absl::OkStatus();
+    classes.insert(executor.device_classes.begin(),
+                   executor.device_classes.end());
+  }
+  std::string wanted = absl::StrCat("no device of class '", task.device_class,
+                                    "' with runtime '", task.runtime, "'");
+  if (task.precision != "fp32") {
+    absl::StrAppend(&wanted, ", precision '", task.precision, "'");
+  }
+  if (!task.profile.empty()) {
+    absl::StrAppend(&wanted, ", profile '", task.profile, "'");
+  }
+  if (!task.labels.empty()) {
+    absl::StrAppend(&wanted, ", labels '", absl::StrJoin(task.labels, "', '"),
+                    "'");
+  }
+  if (task.energy) absl::StrAppend(&wanted, " and a power source");
+  if (!task.executor.empty()) {
+    absl::StrAppend(&wanted, " and the name '", task.executor, "'");
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat(wanted, " is connected; connected classes: ",
+                   classes.empty() ? "none" : absl::StrJoin(classes, ", "),
+                   task.energy ? WhyNoPower(task.device_class) : ""));
 }
 
 v1::LeaseKey StudyEngine::ProfileLease(const Profile& profile) const {
@@ -131,7 +173,7 @@ void StudyEngine::LeaseProfile(Profile& profile, const std::string& executor) {
   if (const Executor* e = fleet_.Find(executor)) {
     update.set_device(DeviceName(e->hello.executor_id()));
   }
-  profile.listener->OnUpdate(update);
+  profile.Tell(update);
   deps_.logger->info("event=lease task={} attempt={} executor={}",
                      ProfileTaskId(profile.id), profile.attempt, executor);
 }
@@ -148,12 +190,17 @@ void StudyEngine::FailProfile(Profile& profile, const std::string& error,
     profile.executor.clear();
     v1::ProfileModelUpdate update;
     update.set_note(absl::StrCat("queued again: ", error));
-    profile.listener->OnUpdate(update);
+    profile.Tell(update);
     return;
   }
-  profile.listener->OnEnd(absl::InternalError(
-      absl::StrCat("the model could not be measured: ", error)));
-  profiles_.erase(profile.id);
+  if (profile.listener != nullptr) {
+    profile.listener->OnEnd(absl::InternalError(
+        absl::StrCat("the model could not be measured: ", error)));
+  }
+  const auto node = profiles_.extract(profile.id);
+  if (node.mapped().purpose != Profile::Purpose::kUser) {
+    HandleFailedCheck(node.mapped(), error);
+  }
 }
 
 void StudyEngine::HandleProfileResult(const std::string& executor,
@@ -178,6 +225,11 @@ void StudyEngine::HandleProfileResult(const std::string& executor,
     FailProfile(*profile, result.error(), /*final=*/result.candidate_fault());
     return;
   }
+  if (profile->purpose != Profile::Purpose::kUser) {
+    const auto node = profiles_.extract(profile->id);
+    HandleCheckResult(node.mapped(), result);
+    return;
+  }
   v1::ProfileModelUpdate update;
   update.set_note("done");
   *update.mutable_result() = result;
@@ -189,7 +241,7 @@ void StudyEngine::HandleProfileResult(const std::string& executor,
     }
     fleet_.RecordSuccess(*e);
   }
-  profile->listener->OnUpdate(update);
+  profile->Tell(update);
   profile->listener->OnEnd(absl::OkStatus());
   profiles_.erase(profile->id);
 }

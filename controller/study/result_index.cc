@@ -37,6 +37,15 @@ void ResultIndex::Add(const std::string& scope, const std::string& digest,
   if (!added && key(place) < key(it->second)) it->second = std::move(place);
 }
 
+void ResultIndex::Remove(const std::string& study_id, int64_t trial,
+                         int stage) {
+  std::erase_if(places_, [&](const auto& entry) {
+    const Place& place = entry.second;
+    return place.study_id == study_id && place.trial == trial &&
+           place.stage == stage;
+  });
+}
+
 const ResultIndex::Place* ResultIndex::Find(const std::string& scope,
                                             const std::string& digest) const {
   const auto it = places_.find({scope, digest});

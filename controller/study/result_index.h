@@ -31,6 +31,7 @@ class ResultIndex {
   // Of several places the earliest stays, whatever the order of adding: a
   // restart finds the same one.
   void Add(const std::string& scope, const std::string& digest, Place place);
+  void Remove(const std::string& study_id, int64_t trial, int stage);
   // nullptr if there is none.
   const Place* Find(const std::string& scope, const std::string& digest) const;
 

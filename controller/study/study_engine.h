@@ -35,6 +35,8 @@
 #include "common/log.h"
 #include "common/mutex.h"
 #include "controller/controller_metrics.h"
+#include "controller/farm/device_checks.h"
+#include "controller/farm/farm_state.h"
 #include "controller/scheduler/scheduler.h"
 #include "controller/study/fleet.h"
 #include "controller/study/replay_tables.h"
@@ -68,6 +70,8 @@ struct EngineOptions {
   // Folder of the tables that studies with `replay` name. Empty: there are
   // none.
   std::string tables_dir;
+  DeviceCheckOptions checks;
+  Quotas quotas;
 };
 
 // Follows one study. Thread-safe; no method blocks or calls the engine.
@@ -132,6 +136,9 @@ class StudyEngine {
       const std::string& study_id, const v1::ListTrialsRequest& request);
   absl::StatusOr<v1::Trial> GetTrial(const std::string& study_id,
                                      int64_t number);
+  // Reads from the journal what the state does not hold.
+  absl::StatusOr<v1::TrialSamples> GetTrialSamples(const std::string& study_id,
+                                                   int64_t number);
   // The front over all objectives, or that of a device class.
   absl::StatusOr<v1::Front> GetFront(const std::string& study_id,
                                      const std::string& device_class = "");
@@ -179,6 +186,15 @@ class StudyEngine {
       std::shared_ptr<ProfileListener> listener);
   // The caller left: no more calls to the listener, and the device is freed.
   void CancelProfile(int64_t id);
+  absl::StatusOr<v1::Device> ReserveDevice(
+      const v1::ReserveDeviceRequest& request);
+  absl::StatusOr<v1::Device> ReleaseDevice(
+      const v1::ReleaseDeviceRequest& request);
+  absl::StatusOr<v1::Device> DrainDevice(const v1::DrainDeviceRequest& request);
+  absl::StatusOr<v1::Device> QuarantineDevice(
+      const v1::QuarantineDeviceRequest& request);
+  absl::StatusOr<v1::Device> ResumeDevice(
+      const v1::ResumeDeviceRequest& request);
 
  private:
   // A live lease of a study. Deadlines move on in memory only: after a restart
@@ -233,10 +249,21 @@ class StudyEngine {
     }
   };
 
+  // A measurement in no study: a user's profile, or a check of a device by the
+  // farm itself.
   struct Profile {
+    enum class Purpose { kUser, kAnchor, kCrossCheck };
+
     int64_t id = 0;
+    Purpose purpose = Purpose::kUser;
     v1::MeasureTask task;
-    std::shared_ptr<ProfileListener> listener;
+    std::string user;
+    int priority = 0;
+    std::string only_executor;  // Empty: anybody.
+    // CROSS_CHECK: who measured the same before, and what it was.
+    std::string other_device;
+    double other_latency_ms = 0;
+    std::shared_ptr<ProfileListener> listener;  // nullptr for a check.
     int attempt = 0;
     int failures = 0;
     int64_t token = 0;
@@ -244,6 +271,10 @@ class StudyEngine {
     absl::Time deadline;
     std::vector<std::string> failed_executors;
     std::string last_note;
+
+    void Tell(const v1::ProfileModelUpdate& update) const {
+      if (listener != nullptr) listener->OnUpdate(update);
+    }
   };
 
   // A result that the store refused.
@@ -278,7 +309,7 @@ class StudyEngine {
   absl::Duration LeasePeriod(const Run& run, v1::StageKind kind) const;
   void Reload(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // -- The journal --
+  // -- The journal (study_engine.cc) --
   // Makes the events durable, then applies them and all that follows from them.
   absl::Status Commit(Run& run, std::vector<v1::JournalEvent> events,
                       int64_t changed_trial, const std::string& message)
@@ -311,7 +342,7 @@ class StudyEngine {
                                         const std::string& message)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // -- The loop --
+  // -- The loop (loop.cc) --
   bool Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Proposes up to `*allowance` trials; ends the study when all is done.
   absl::Status Settle(Run& run, int* allowance)
@@ -401,7 +432,7 @@ class StudyEngine {
   absl::StatusOr<bool> FinishReplay(Run& run)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // -- Results --
+  // -- Results (results.cc) --
   StageRef FindStage(const std::string& task_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status HandleResult(const std::string& executor,
@@ -442,7 +473,59 @@ class StudyEngine {
   v1::LeaseKey ProfileLease(const Profile& profile) const;
   Profile* FindProfile(const v1::LeaseKey& lease)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static QueuedTask QueuedProfile(const Profile& profile);
+  // FAILED_PRECONDITION if no connected agent could ever run it.
+  absl::Status CheckCapable(const Profile& profile) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SendTo(const std::string& executor, const v1::SessionResponse& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // -- Devices (devices.cc) --
+  absl::Status RecoverFarm() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes an event of the farm durable, then applies it.
+  absl::Status CommitDevice(v1::DeviceEvent event)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The fleet with what the farm knows of its devices.
+  std::vector<ExecutorSnapshot> FleetSnapshot(absl::Time now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Queues the anchors that are due, ends reservations that are over, and
+  // forgets checks of devices that have gone.
+  void PlanChecks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PlanAnchor(const Executor& executor)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lets another device of the class measure the same, if it is this
+  // candidate's turn.
+  void PlanCrossCheck(const Run& run, const TrialRecord& trial, int stage,
+                      const Executor& executor, const v1::TaskResult& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void HandleCheckResult(const Profile& profile, const v1::TaskResult& result)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void HandleAnchor(const std::string& device, double latency_ms,
+                    const std::vector<std::string>& flags)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void HandleCrossCheck(const Profile& profile, double latency_ms)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void HandleFailedCheck(const Profile& profile, const std::string& error)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // No more work for the device. What it measured since `since` is taken back.
+  absl::Status Quarantine(const std::string& device, const std::string& reason,
+                          bool recheck, absl::Time since)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes back what the device has measured after `since`, also where others
+  // took it over. Returns how many results.
+  absl::StatusOr<int64_t> Invalidate(const std::string& device,
+                                     absl::Time since,
+                                     const std::string& reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The executor's running work goes back to the queue, but for profiles of
+  // `user`.
+  absl::Status GiveBack(const std::string& executor, const std::string& reason,
+                        const std::string& user)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The id of the device with that name. NOT_FOUND if nobody knows it.
+  absl::StatusOr<std::string> FindDevice(const std::string& name) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  v1::Device DeviceView(const std::string& executor_id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // -- Views (views.cc) --
@@ -453,8 +536,8 @@ class StudyEngine {
   v1::Executor ExecutorView(const Executor& executor,
                             const std::map<std::string, int>& busy) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  v1::Device DeviceView(const Executor& executor,
-                        const std::map<std::string, int>& busy) const
+  // The state of an executor, with what the farm knows of its device.
+  v1::Executor::State StateOf(const Executor& executor, absl::Time now) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::map<std::string, int> BusySlots() const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -474,6 +557,9 @@ class StudyEngine {
   std::map<std::string, std::unique_ptr<Run>> studies_ ABSL_GUARDED_BY(mutex_);
   ResultIndex known_results_ ABSL_GUARDED_BY(mutex_);
   Fleet fleet_ ABSL_GUARDED_BY(mutex_);
+  FarmState farm_ ABSL_GUARDED_BY(mutex_);
+  // When the next anchor of an agent is due, of those that were connected once.
+  std::map<std::string, absl::Time> anchor_due_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, Profile> profiles_ ABSL_GUARDED_BY(mutex_);
   int64_t last_profile_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t last_profile_token_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -498,5 +584,7 @@ void StampSimulatedTime(const StudyState& state,
 // Bounds a page: `requested` 0 means 100; at most 1000. INVALID_ARGUMENT if it
 // is negative.
 absl::StatusOr<int> PageSize(int requested);
+// INVALID_ARGUMENT for a token that no response can have given.
+absl::Status CheckPageToken(const std::string& token);
 
 }  // namespace hwnas::controller

@@ -54,6 +54,13 @@ int TrialRecord::CurrentStage() const {
   return static_cast<int>(stages.size());
 }
 
+int TrialRecord::IndexOf(const StageKey& key) const {
+  for (size_t i = 0; i < stages.size(); ++i) {
+    if (stages[i].key == key) return static_cast<int>(i);
+  }
+  return -1;
+}
+
 std::vector<MetricValue> ValuesOf(
     absl::Span<const v1::Measurement> measurements) {
   std::vector<MetricValue> values;
@@ -146,6 +153,12 @@ absl::Status StudyState::Apply(const v1::JournalEvent& event) {
       case v1::JournalEvent::kTrialPromoted:
         status = ApplyPromoted(event.trial_promoted(), time);
         break;
+      case v1::JournalEvent::kStageInvalidated:
+        status = ApplyInvalidated(event.stage_invalidated(), time);
+        break;
+      case v1::JournalEvent::kDeviceEvent:
+        status = Corrupt("an event of the farm");
+        break;
       case v1::JournalEvent::EVENT_NOT_SET:
         status = Corrupt("an event of a kind that this version does not know");
         break;
@@ -180,6 +193,7 @@ absl::Status StudyState::ApplyCreated(const v1::StudyCreated& e,
   }
   spec_ = e.spec();
   description_ = e.description();
+  user_ = e.user();
   source_trials_ = e.source_trials();
   problem_ = ProblemFromProto(spec_);
   stage_keys_ = StagesOf(spec_);
@@ -256,6 +270,8 @@ void StudyState::Queue(TrialRecord& trial, absl::Time time) {
   const int current = trial.CurrentStage();
   if (current == static_cast<int>(trial.stages.size())) return;
   StageRecord& stage = trial.stages[current];
+  // A stage that is measured again may find a later one at work.
+  if (stage.live_attempt != 0 || stage.state == v1::TrialStage::QUEUED) return;
   stage.state = v1::TrialStage::QUEUED;
   stage.queued_token = last_token_;
   *stage.times.mutable_queued() = ToProto(time);
@@ -356,6 +372,7 @@ absl::Status StudyState::ApplyFinished(const v1::StageFinished& e,
   stage->state = v1::TrialStage::FINISHED;
   stage->live_attempt = 0;
   stage->finished_attempt = e.attempt();
+  stage->finished_sequence = sequence_ + 1;
   simulated_work_s_ += stage->simulated_end_s - stage->simulated_start_s;
   const auto queued = stage->times.queued();
   const auto leased = stage->times.leased();
@@ -440,6 +457,7 @@ absl::Status StudyState::ApplyFailed(const v1::AttemptFailed& e,
                                 stage->live_attempt, " is live"));
   }
   stage->live_attempt = 0;
+  stage->state = v1::TrialStage::WAITING;
   if (!e.error().empty()) stage->last_error = e.error();
   if (e.outcome() == v1::AttemptFailed::STOPPED && !e.epochs().empty()) {
     // Ends the trial in the next event, with what it came to.
@@ -549,6 +567,98 @@ absl::Status StudyState::ApplyIgnored(const v1::ResultIgnored& e) {
   }
   stage->attempts[e.attempt() - 1].ignored = true;
   return absl::OkStatus();
+}
+
+bool StudyState::MayReopen(const TrialRecord& trial) const {
+  // What a rung has seen stays.
+  if (ended() || (rungs_ && trial.trained_epochs > 0)) return false;
+  switch (trial.state) {
+    case v1::Trial::ACTIVE:
+      return true;
+    case v1::Trial::COMPLETED:
+      return !rungs_;
+    case v1::Trial::INFEASIBLE:
+      // By a value; not because nothing could be had of it.
+      return !rungs_ && trial.evaluation.violation > 0;
+    default:
+      return false;
+  }
+}
+
+absl::Status StudyState::ApplyInvalidated(const v1::StageInvalidated& e,
+                                          absl::Time time) {
+  HWNAS_ASSIGN_OR_RETURN(TrialRecord * trial, Trial(e.trial()));
+  const auto stage = std::find_if(
+      trial->stages.begin(), trial->stages.end(), [&](const StageRecord& s) {
+        return s.key == StageKey{e.stage(), e.device_class()};
+      });
+  if (stage == trial->stages.end() || e.stage() != v1::MEASURE ||
+      stage->state != v1::TrialStage::FINISHED) {
+    return Corrupt(absl::StrCat("trial ", e.trial(),
+                                " has no finished measurement on ",
+                                e.device_class(), " to take back"));
+  }
+  if (MayReopen(*trial)) {
+    Reopen(*trial, *stage, time);
+    return absl::OkStatus();
+  }
+  for (int i = 0; i < stage->measurement_count; ++i) {
+    trial->measurements[stage->first_measurement + i].add_flags(
+        absl::StrCat("INVALIDATED: ", e.reason()));
+  }
+  return absl::OkStatus();
+}
+
+void StudyState::Reopen(TrialRecord& trial, StageRecord& stage,
+                        absl::Time time) {
+  const auto begin = trial.measurements.begin() + stage.first_measurement;
+  trial.measurements.erase(begin, begin + stage.measurement_count);
+  for (StageRecord& other : trial.stages) {
+    if (other.first_measurement > stage.first_measurement) {
+      other.first_measurement -= stage.measurement_count;
+    }
+    if (other.state == v1::TrialStage::SKIPPED) {
+      other.state = v1::TrialStage::WAITING;
+    }
+  }
+  stage.state = v1::TrialStage::WAITING;
+  stage.measurement_count = 0;
+  stage.finished_attempt = 0;
+  stage.void_attempts = static_cast<int>(stage.attempts.size());
+  stage.finished_sequence = 0;
+  stage.reused_from.clear();
+  trial.evaluation = problem_.Evaluate(trial.Values());
+  const v1::Trial::State was = trial.state;
+  if (was != v1::Trial::ACTIVE) {
+    trial.state = v1::Trial::ACTIVE;
+    trial.reason.clear();
+    trial.end_time = absl::Time();
+    active_.insert(
+        std::lower_bound(active_.begin(), active_.end(), trial.number),
+        trial.number);
+    std::erase_if(observed_, [&](const ObservationRecord& record) {
+      return record.trial == trial.number;
+    });
+    if (was == v1::Trial::INFEASIBLE) --infeasible_count_;
+    if (was == v1::Trial::COMPLETED) RebuildFronts();
+  }
+  Queue(trial, time);
+}
+
+void StudyState::RebuildFronts() {
+  completed_count_ = 0;
+  worst_.clear();
+  best_values_.clear();
+  best_score_.reset();
+  for (StudyFront& front : fronts_) {
+    front.archive = ParetoArchive(static_cast<int>(front.objectives.size()));
+  }
+  for (const ObservationRecord& record : observed_) {
+    const TrialRecord& trial = trials_[record.trial - 1];
+    if (trial.state != v1::Trial::COMPLETED) continue;
+    ++completed_count_;
+    AddToFronts(trial);
+  }
 }
 
 void StudyState::AddToFronts(const TrialRecord& trial) {

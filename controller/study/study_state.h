@@ -47,6 +47,11 @@ struct StageRecord {
   std::vector<std::string> failed_executors;
   // The attempt that finished the stage; 0 if none did or none was needed.
   int finished_attempt = 0;
+  // The first so many attempts are of before the stage was queued again: their
+  // results count no more.
+  int void_attempts = 0;
+  // Of its StageFinished in the journal; 0 before.
+  int64_t finished_sequence = 0;
   // last_token() of the study when the stage was queued last.
   int64_t queued_token = 0;
   v1::HopTimes times;
@@ -85,6 +90,8 @@ struct TrialRecord {
 
   // Index of the stage to do or being done; stages.size() if all are finished.
   int CurrentStage() const;
+  // Of the stage with that key; -1 if there is none.
+  int IndexOf(const StageKey& key) const;
   std::vector<MetricValue> Values() const;
 };
 
@@ -128,6 +135,7 @@ class StudyState {
   const std::string& study_id() const { return study_id_; }
   const v1::StudySpec& spec() const { return spec_; }
   const std::string& description() const { return description_; }
+  const std::string& user() const { return user_; }
   const Problem& problem() const { return problem_; }
   // For each of spec().warm_start(), in order.
   const google::protobuf::RepeatedPtrField<v1::SourceTrials>& source_trials()
@@ -201,6 +209,11 @@ class StudyState {
   absl::Status ApplyEnded(const v1::TrialEnded& e, absl::Time time);
   absl::Status ApplyIgnored(const v1::ResultIgnored& e);
   absl::Status ApplyPromoted(const v1::TrialPromoted& e, absl::Time time);
+  absl::Status ApplyInvalidated(const v1::StageInvalidated& e, absl::Time time);
+  // Whether the trial may be evaluated once more in a stage that it finished.
+  bool MayReopen(const TrialRecord& trial) const;
+  // Forgets the values of a finished stage and queues it again.
+  void Reopen(TrialRecord& trial, StageRecord& stage, absl::Time time);
   absl::StatusOr<TrialRecord*> Trial(int64_t number);
   absl::StatusOr<TrialRecord*> ActiveTrial(int64_t number);
   // The stage that an event is about.
@@ -210,11 +223,14 @@ class StudyState {
   // A trial has its result at a rung: it pauses unless that was the last.
   absl::Status FinishRung(TrialRecord& trial, int epochs);
   void AddToFronts(const TrialRecord& trial);
+  // Builds all that AddToFronts has built once more.
+  void RebuildFronts();
 
   int64_t sequence_ = 0;
   std::string study_id_;
   v1::StudySpec spec_;
   std::string description_;
+  std::string user_;
   Problem problem_;
   google::protobuf::RepeatedPtrField<v1::SourceTrials> source_trials_;
   std::vector<StageKey> stage_keys_;

@@ -10,20 +10,6 @@
 #include "proto/convert/resource_names.h"
 
 namespace hwnas::controller {
-namespace {
-
-// Page tokens are the key of the last entry given out.
-constexpr size_t kMaxTokenBytes = 128;
-
-absl::Status CheckToken(const std::string& token) {
-  if (token.size() > kMaxTokenBytes) {
-    return absl::InvalidArgumentError(
-        "page_token is too long: expected the one of the last response");
-  }
-  return absl::OkStatus();
-}
-
-}  // namespace
 
 v1::Study StudyEngine::StudyView(const Run& run) const {
   const StudyState& state = run.state;
@@ -33,6 +19,7 @@ v1::Study StudyEngine::StudyView(const Run& run) const {
   study.set_state(state.state());
   *study.mutable_create_time() = ToProto(state.create_time());
   study.set_description(state.description());
+  study.set_user(state.user());
   if (state.ended()) *study.mutable_end_time() = ToProto(state.end_time());
 
   v1::StudyProgress* progress = study.mutable_progress();
@@ -163,7 +150,7 @@ v1::Trial StudyEngine::TrialView(const Run& run,
 absl::StatusOr<v1::ListStudiesResponse> StudyEngine::ListStudies(
     const v1::ListStudiesRequest& request) {
   HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
-  HWNAS_RETURN_IF_ERROR(CheckToken(request.page_token()));
+  HWNAS_RETURN_IF_ERROR(CheckPageToken(request.page_token()));
   MutexLock lock(&mutex_);
   v1::ListStudiesResponse response;
   std::string last;
@@ -282,25 +269,44 @@ std::map<std::string, int> StudyEngine::BusySlots() const {
   return busy;
 }
 
+v1::Executor::State StudyEngine::StateOf(const Executor& executor,
+                                         absl::Time now) const {
+  const v1::Executor::State state = executor.state(now);
+  if (state != v1::Executor::CONNECTED || executor.hello.kind() != v1::AGENT) {
+    return state;
+  }
+  const DeviceRecord& device =
+      farm_.Find(DeviceName(executor.hello.executor_id()));
+  return device.quarantined ? v1::Executor::QUARANTINED
+         : device.drained   ? v1::Executor::DRAINING
+                            : state;
+}
+
 v1::Executor StudyEngine::ExecutorView(
     const Executor& executor, const std::map<std::string, int>& busy) const {
   const absl::Time now = deps_.clock->Now();
   v1::Executor view;
   view.set_name(executor.name);
   view.set_kind(executor.hello.kind());
-  view.set_state(executor.state(now));
+  view.set_state(StateOf(executor, now));
   view.set_slots(executor.hello.slots());
   if (const auto it = busy.find(executor.name); it != busy.end()) {
     view.set_busy_slots(it->second);
   }
   *view.mutable_device_classes() = executor.hello.device_classes();
   *view.mutable_environment() = executor.hello.environment();
+  *view.mutable_capabilities() = executor.hello.capabilities();
+  *view.mutable_profiles() = executor.hello.profiles();
+  *view.mutable_labels() = executor.hello.labels();
   *view.mutable_connect_time() = ToProto(executor.connect_time);
   *view.mutable_last_seen_time() = ToProto(executor.last_seen);
   view.set_finished_count(executor.finished_count);
   view.set_failed_count(executor.failed_count);
   if (executor.quarantined(now)) {
     view.set_quarantine_reason(executor.quarantine_reason);
+  } else if (executor.hello.kind() == v1::AGENT) {
+    view.set_quarantine_reason(
+        farm_.Find(DeviceName(executor.hello.executor_id())).reason);
   }
   if (executor.hello.has_power()) {
     *view.mutable_power() = executor.hello.power();
@@ -308,10 +314,73 @@ v1::Executor StudyEngine::ExecutorView(
   return view;
 }
 
+absl::StatusOr<v1::TrialSamples> StudyEngine::GetTrialSamples(
+    const std::string& study_id, int64_t number) {
+  // Where in which journal the samples are.
+  struct Source {
+    v1::StageSamples* samples = nullptr;
+    std::string study_id;
+    int64_t sequence = 0;
+  };
+  std::vector<Source> sources;
+  v1::TrialSamples all;
+  {
+    MutexLock lock(&mutex_);
+    HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
+    HWNAS_ASSIGN_OR_RETURN(const TrialRecord* trial, FindTrial(*run, number));
+    all.set_name(TrialName(study_id, number));
+    for (const StageRecord& stage : trial->stages) {
+      if (stage.key.kind != v1::MEASURE ||
+          stage.state != v1::TrialStage::FINISHED) {
+        continue;
+      }
+      v1::StageSamples* samples = all.add_stages();
+      samples->set_device_class(stage.key.device_class);
+      samples->set_reused_from(stage.reused_from);
+      const auto begin = trial->measurements.begin() + stage.first_measurement;
+      samples->mutable_measurements()->Assign(begin,
+                                              begin + stage.measurement_count);
+      Source source = {samples, study_id, stage.finished_sequence};
+      if (!stage.reused_from.empty()) {
+        HWNAS_ASSIGN_OR_RETURN(const TrialId id,
+                               ParseTrialName(stage.reused_from));
+        HWNAS_ASSIGN_OR_RETURN(Run * origin, FindRun(id.study_id));
+        HWNAS_ASSIGN_OR_RETURN(const TrialRecord* measured,
+                               FindTrial(*origin, id.number));
+        const int index = measured->IndexOf(stage.key);
+        if (index < 0) continue;
+        source.study_id = id.study_id;
+        source.sequence = measured->stages[index].finished_sequence;
+      }
+      if (source.sequence > 0) sources.push_back(source);
+    }
+  }
+  for (const Source& source : sources) {
+    const absl::Status stop = absl::CancelledError("one is enough");
+    const absl::Status status = deps_.journals->Read(
+        source.study_id, source.sequence - 1, [&](v1::JournalEvent&& event) {
+          v1::StageFinished& finished = *event.mutable_stage_finished();
+          if (const auto id = ParseAgentName(finished.executor()); id.ok()) {
+            source.samples->set_device(DeviceName(*id));
+          }
+          *source.samples->mutable_latency_samples() =
+              std::move(*finished.mutable_latency_samples());
+          *source.samples->mutable_environment() =
+              std::move(*finished.mutable_environment());
+          if (finished.has_energy()) {
+            *source.samples->mutable_energy() = finished.energy();
+          }
+          return stop;
+        });
+    if (status != stop) HWNAS_RETURN_IF_ERROR(status);
+  }
+  return all;
+}
+
 absl::StatusOr<v1::ListExecutorsResponse> StudyEngine::ListExecutors(
     const v1::ListExecutorsRequest& request) {
   HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
-  HWNAS_RETURN_IF_ERROR(CheckToken(request.page_token()));
+  HWNAS_RETURN_IF_ERROR(CheckPageToken(request.page_token()));
   MutexLock lock(&mutex_);
   const std::map<std::string, int> busy = BusySlots();
   v1::ListExecutorsResponse response;
@@ -330,55 +399,6 @@ absl::StatusOr<v1::ListExecutorsResponse> StudyEngine::ListExecutors(
     *response.add_executors() = ExecutorView(it->second, busy);
   }
   return response;
-}
-
-v1::Device StudyEngine::DeviceView(
-    const Executor& executor, const std::map<std::string, int>& busy) const {
-  v1::Device device;
-  device.set_name(DeviceName(executor.hello.executor_id()));
-  *device.mutable_device_classes() = executor.hello.device_classes();
-  *device.mutable_executor() = ExecutorView(executor, busy);
-  *device.mutable_runtimes() = executor.hello.runtimes();
-  return device;
-}
-
-absl::StatusOr<v1::ListDevicesResponse> StudyEngine::ListDevices(
-    const v1::ListDevicesRequest& request) {
-  HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
-  HWNAS_RETURN_IF_ERROR(CheckToken(request.page_token()));
-  MutexLock lock(&mutex_);
-  const std::map<std::string, int> busy = BusySlots();
-  v1::ListDevicesResponse response;
-  std::string last;
-  const auto& executors = fleet_.executors();
-  for (auto it = executors.upper_bound(request.page_token());
-       it != executors.end(); ++it) {
-    const v1::Hello& hello = it->second.hello;
-    if (hello.kind() != v1::AGENT ||
-        (!request.device_class().empty() &&
-         std::find(hello.device_classes().begin(), hello.device_classes().end(),
-                   request.device_class()) == hello.device_classes().end())) {
-      continue;
-    }
-    if (response.devices_size() == size) {
-      response.set_next_page_token(last);
-      break;
-    }
-    *response.add_devices() = DeviceView(it->second, busy);
-    last = it->first;
-  }
-  return response;
-}
-
-absl::StatusOr<v1::Device> StudyEngine::GetDevice(
-    const std::string& executor_id) {
-  MutexLock lock(&mutex_);
-  const Executor* executor = fleet_.Find(AgentName(executor_id));
-  if (executor == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat("there is no device '", DeviceName(executor_id), "'"));
-  }
-  return DeviceView(*executor, BusySlots());
 }
 
 }  // namespace hwnas::controller

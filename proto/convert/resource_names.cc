@@ -93,6 +93,14 @@ absl::StatusOr<TrialId> ParseTrialName(absl::string_view name) {
   return result;
 }
 
+absl::StatusOr<std::string> ParseAgentName(absl::string_view name) {
+  absl::string_view id = name;
+  if (!absl::ConsumePrefix(&id, "agents/") || !IsId(id)) {
+    return Malformed(name, "agents/{executor_id}");
+  }
+  return std::string(id);
+}
+
 absl::StatusOr<std::string> ParseDeviceName(absl::string_view name) {
   absl::string_view id = name;
   if (!absl::ConsumePrefix(&id, "devices/") || !IsId(id)) {

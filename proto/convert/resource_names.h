@@ -34,5 +34,6 @@ struct TrialId {
 absl::StatusOr<std::string> ParseStudyName(absl::string_view name);
 absl::StatusOr<TrialId> ParseTrialName(absl::string_view name);
 absl::StatusOr<std::string> ParseDeviceName(absl::string_view name);
+absl::StatusOr<std::string> ParseAgentName(absl::string_view name);
 
 }  // namespace hwnas

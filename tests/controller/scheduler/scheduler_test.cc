@@ -2,6 +2,7 @@
 // no sleeps.
 #include "controller/scheduler/scheduler.h"
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,7 +34,7 @@ ExecutorSnapshot Agent(const std::string& id, const std::string& host = "") {
           .kind = v1::AGENT,
           .host_id = host,
           .device_classes = {"x86_64"},
-          .runtimes = {"onnxruntime"}};
+          .runtimes = {{"onnxruntime", {"fp32"}}}};
 }
 
 QueuedTask Train(int64_t order, const std::string& study = "s") {
@@ -301,6 +302,115 @@ TEST(Scheduler, IsDeterministic) {
   const std::vector<std::string> once = Assigned(input);
   EXPECT_FALSE(once.empty());
   EXPECT_EQ(Assigned(input), once);
+}
+
+// ---- The farm: priorities, users, quotas, reservations ----
+
+QueuedTask Of(QueuedTask task, const std::string& user, int priority = 0) {
+  task.user = user;
+  task.priority = priority;
+  return task;
+}
+
+std::vector<ExecutorSnapshot> Agents(int count) {
+  std::vector<ExecutorSnapshot> fleet;
+  for (int i = 0; i < count; ++i) {
+    fleet.push_back(Agent(absl::StrCat("a", i), absl::StrCat("h", i)));
+  }
+  return fleet;
+}
+
+TEST(Scheduler, MatchesPrecisionProfileAndLabels) {
+  QueuedTask task = Measure(1);
+  ExecutorSnapshot agent = Agent("a1");
+  task.precision = "int8";
+  EXPECT_FALSE(IsCapable(agent, task));
+  agent.runtimes["onnxruntime"].push_back("int8");
+  EXPECT_TRUE(IsCapable(agent, task));
+  task.profile = "pinned";
+  EXPECT_FALSE(IsCapable(agent, task));
+  agent.profiles = {"as_shipped", "pinned"};
+  EXPECT_TRUE(IsCapable(agent, task));
+  task.labels = {"rack-a", "fan"};
+  agent.labels = {"rack-a"};
+  EXPECT_FALSE(IsCapable(agent, task));
+  agent.labels = {"fan", "rack-a"};
+  EXPECT_TRUE(IsCapable(agent, task));
+  task.executor = "agents/a2";
+  EXPECT_FALSE(IsCapable(agent, task));
+}
+
+TEST(Scheduler, ServesAHigherPriorityFirstWhoeverWaitsLonger) {
+  SchedulerInput input;
+  input.queue = {Of(Measure(1, "low"), "", -5), Of(Measure(9, "high"), "", 5),
+                 Of(Measure(2, "usual"), "")};
+  input.fleet = Agents(2);
+  input.last_served = {{"high", 7}};
+  EXPECT_THAT(Assigned(input), ElementsAre("measure 9 of high -> agents/a0",
+                                           "measure 2 of usual -> agents/a1"));
+}
+
+TEST(Scheduler, SharesBetweenUsersWhateverTheNumberOfTheirStudies) {
+  SchedulerInput input;
+  for (int i = 0; i < 9; ++i) {
+    input.queue.push_back(
+        Of(Measure(i, absl::StrCat("of-ann-", i % 3)), "ann"));
+    input.queue.push_back(Of(Measure(i, "of-bob"), "bob"));
+  }
+  input.fleet = Agents(6);
+  input.now = kNow;
+  std::map<std::string, int> given;
+  for (const Assignment& a : Schedule(input).assignments) {
+    ++given[input.queue[a.task].study_id];
+  }
+  EXPECT_EQ(given["of-bob"], 3);
+  EXPECT_EQ(given["of-ann-0"], 1);
+  EXPECT_EQ(given["of-ann-1"], 1);
+  EXPECT_EQ(given["of-ann-2"], 1);
+}
+
+TEST(Scheduler, KeepsUsersWithinTheirQuota) {
+  SchedulerInput input;
+  for (int i = 0; i < 6; ++i) {
+    input.queue.push_back(Of(Measure(i, "a"), "ann", 1));
+    input.queue.push_back(Of(Measure(i, "b"), "bob"));
+  }
+  input.fleet = Agents(7);
+  input.leases = {Lease("agents/a6", v1::MEASURE, "a")};
+  input.leases[0].user = "ann";
+  input.quotas.everybody = 4;
+  input.quotas.by_user = {{"ann", 2}};
+  input.now = kNow;
+  std::map<std::string, int> given;
+  for (const Assignment& a : Schedule(input).assignments) {
+    ++given[input.queue[a.task].user];
+  }
+  EXPECT_EQ(given["ann"], 1);  // One runs already.
+  EXPECT_EQ(given["bob"], 4);
+}
+
+TEST(Scheduler, AReservedDeviceTakesOnlyItsPersonsProfiles) {
+  SchedulerInput input;
+  input.queue = {Of(Measure(1, "s"), "ann"), Of(Measure(2, ""), "bob"),
+                 Of(Measure(3, ""), "ann")};
+  input.fleet = Agents(1);
+  input.fleet[0].reserved_for = "ann";
+  EXPECT_THAT(Assigned(input), ElementsAre("measure 3 of  -> agents/a0"));
+}
+
+TEST(Scheduler, ADeviceInQuarantineTakesOnlyChecks) {
+  SchedulerInput input;
+  input.queue = {Measure(1, "s"), Measure(2, "")};
+  input.queue[1].check = true;
+  input.queue[1].executor = "agents/a1";
+  input.fleet = Agents(2);
+  input.fleet[0].checks_only = input.fleet[1].checks_only = true;
+  EXPECT_THAT(Assigned(input), ElementsAre("measure 2 of  -> agents/a1"));
+  // A check goes before everything else.
+  input.queue[0].priority = 100;
+  input.fleet[0].checks_only = input.fleet[1].checks_only = false;
+  EXPECT_THAT(Assigned(input), ElementsAre("measure 2 of  -> agents/a1",
+                                           "measure 1 of s -> agents/a0"));
 }
 
 }  // namespace

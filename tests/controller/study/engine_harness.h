@@ -147,9 +147,11 @@ class EngineHarness {
     return session;
   }
 
-  void Create(const std::string& study_id, const v1::StudySpec& spec) {
+  void Create(const std::string& study_id, const v1::StudySpec& spec,
+              const std::string& user = "") {
     v1::CreateStudyRequest request;
     request.set_study_id(study_id);
+    request.set_user(user);
     *request.mutable_spec() = spec;
     const auto study = engine->CreateStudy(request);
     ASSERT_TRUE(study.ok()) << study.status();
@@ -307,19 +309,24 @@ class EngineHarness {
   std::shared_ptr<FaultyJournalStore> journals;
   MemoryArtifactStore artifacts{&clock};
   std::string tables_dir;  // Of replays.
+  // From the next start on.
+  DeviceCheckOptions checks;
+  Quotas quotas;
   std::unique_ptr<StudyEngine> engine;
 
  private:
   void Start() {
     registry_ = std::make_shared<prometheus::Registry>();
     metrics_ = std::make_unique<ControllerMetrics>(registry_);
-    auto created = StudyEngine::Create(
-        {.lease_duration = absl::Seconds(30), .tables_dir = tables_dir},
-        {.journals = journals.get(),
-         .artifacts = &artifacts,
-         .clock = &clock,
-         .metrics = metrics_.get(),
-         .logger = NullLogger()});
+    auto created = StudyEngine::Create({.lease_duration = absl::Seconds(30),
+                                        .tables_dir = tables_dir,
+                                        .checks = checks,
+                                        .quotas = quotas},
+                                       {.journals = journals.get(),
+                                        .artifacts = &artifacts,
+                                        .clock = &clock,
+                                        .metrics = metrics_.get(),
+                                        .logger = NullLogger()});
     ASSERT_TRUE(created.ok()) << created.status();
     engine = *std::move(created);
   }

@@ -1,0 +1,602 @@
+// The loop of the engine: proposals, the scheduler, what it decides.
+#include <algorithm>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/status_macros.h"
+#include "controller/study/report_check.h"
+#include "controller/study/stage_event.h"
+#include "controller/study/study_engine.h"
+#include "controller/study/task_names.h"
+#include "proto/convert/convert.h"
+#include "proto/convert/resource_names.h"
+
+namespace hwnas::controller {
+namespace {
+
+// Proposals made in one go; between goes others get the mutex.
+constexpr int kProposalsPerRound = 64;
+constexpr int kRoundsPerPump = 16;
+constexpr int64_t kMaxExternalActive = 10000;
+
+// The training seed of a trial.
+uint64_t TrainSeed(const std::string& digest, uint64_t study_seed) {
+  uint64_t bits = 0;
+  (void)absl::SimpleHexAtoi(digest.substr(0, 16), &bits);
+  return bits ^ study_seed;
+}
+
+}  // namespace
+
+bool StudyEngine::Tick() {
+  MutexLock lock(&mutex_);
+  RetryResults();
+  DropUnclaimed();
+  std::set<std::string> in_use;
+  for (const auto& [name, busy] : BusySlots()) in_use.insert(name);
+  fleet_.Forget(deps_.clock->Now(), in_use);
+  EndWithoutEnergy();
+  PlanChecks();
+  return Pump();
+}
+
+// Returns true if there is more to do at once.
+bool StudyEngine::Pump() {
+  int allowance = kProposalsPerRound;
+  for (int round = 0; round < kRoundsPerPump; ++round) {
+    for (auto& [id, run] : studies_) {
+      if (!run->broken.ok() || run->state.ended()) continue;
+      if (absl::Status status = Settle(*run, &allowance); !status.ok()) {
+        return false;  // The store is away: the timer tries again.
+      }
+    }
+    const absl::StatusOr<bool> reused = ReuseResults(&allowance);
+    if (!reused.ok()) return false;
+    const absl::StatusOr<bool> again = ScheduleTasks();
+    if (!again.ok()) return false;
+    if (!*again && !*reused) return allowance <= 0;
+  }
+  return true;
+}
+
+bool StudyEngine::TimeUsed(const Run& run) const {
+  const v1::Budget& budget = run.state.spec().budget();
+  const absl::Duration elapsed = run.replay != nullptr
+                                     ? absl::Seconds(run.state.simulated_s())
+                                     : WorkTime(run);
+  return budget.has_wall_clock() && elapsed >= FromProto(budget.wall_clock());
+}
+
+bool StudyEngine::BudgetUsed(const Run& run) const {
+  return static_cast<int64_t>(run.state.trials().size()) >=
+             run.state.spec().budget().trials() ||
+         TimeUsed(run) ||
+         run.exhausted_at == static_cast<int64_t>(run.observed);
+}
+
+absl::Duration StudyEngine::WorkTime(const Run& run) const {
+  return run.state.WorkTime(deps_.clock->Now(), run.taken_up);
+}
+
+int64_t StudyEngine::MaxParallel(const Run& run) const {
+  constexpr int64_t kLeast = 4;
+  const v1::StudySpec& spec = run.state.spec();
+  if (spec.max_parallel_trials() > 0) return spec.max_parallel_trials();
+  if (spec.has_external()) return kMaxExternalActive;
+  if (spec.has_replay()) return spec.replay().workers();
+  return std::max<int64_t>(kLeast, 2 * fleet_.slots());
+}
+
+bool StudyEngine::HasRoom(const Run& run) const {
+  return run.broken.ok() && run.state.state() == v1::Study::RUNNING &&
+         static_cast<int64_t>(run.state.active().size()) -
+                 run.state.paused_count() <
+             MaxParallel(run);
+}
+
+bool StudyEngine::MayPropose(const Run& run) const {
+  return HasRoom(run) && !BudgetUsed(run);
+}
+
+std::optional<int64_t> StudyEngine::PromotionOf(const Run& run) const {
+  if (run.state.paused_count() == 0 || TimeUsed(run)) return std::nullopt;
+  return NextPromotion(*run.fidelity, *run.state.rungs(),
+                       /*proposing=*/!BudgetUsed(run));
+}
+
+absl::StatusOr<bool> StudyEngine::Promote(Run& run) {
+  const std::optional<int64_t> promoted = PromotionOf(run);
+  if (!promoted) return false;
+  const TrialRecord& trial = *run.state.FindTrial(*promoted);
+  const int epochs = trial.stages[trial.CurrentStage()].key.rung_epochs;
+  v1::JournalEvent event;
+  event.mutable_trial_promoted()->set_trial(*promoted);
+  event.mutable_trial_promoted()->set_rung_epochs(epochs);
+  HWNAS_RETURN_IF_ERROR(
+      Commit(run, {event}, *promoted,
+             absl::StrCat("trial ", *promoted, " promoted to epoch ", epochs)));
+  return true;
+}
+
+absl::StatusOr<bool> StudyEngine::Begin(Run& run) {
+  HWNAS_ASSIGN_OR_RETURN(const bool promoted, Promote(run));
+  if (promoted) return true;
+  if (BudgetUsed(run)) return false;
+  HWNAS_ASSIGN_OR_RETURN(const bool proposed, Propose(run));
+  if (proposed || !BudgetUsed(run)) return proposed;
+  // The space has nothing new: some may go on that did not before.
+  return Promote(run);
+}
+
+absl::Status StudyEngine::Complete(Run& run) {
+  const StudyState& state = run.state;
+  const int64_t trials = static_cast<int64_t>(state.trials().size());
+  std::string reason = "the trials of the budget are done";
+  if (trials < state.spec().budget().trials()) {
+    reason = run.exhausted_at == static_cast<int64_t>(run.observed)
+                 ? "no new architecture was found in the space"
+                 : "the time of the budget is over";
+  }
+  std::vector<v1::JournalEvent> events;
+  const std::vector<int64_t> stopped = state.active();
+  for (const int64_t number : stopped) {
+    auto* ended = events.emplace_back().mutable_trial_ended();
+    ended->set_trial(number);
+    ended->set_state(v1::Trial::STOPPED);
+    ended->set_reason(absl::StrCat("not promoted beyond epoch ",
+                                   state.FindTrial(number)->trained_epochs));
+  }
+  auto* change = events.emplace_back().mutable_study_state_changed();
+  change->set_state(v1::Study::COMPLETED);
+  change->set_reason(reason);
+  HWNAS_RETURN_IF_ERROR(Commit(run, std::move(events), 0,
+                               absl::StrCat("study completed: ", reason)));
+  for (const int64_t number : stopped) Notify(run, number, "");
+  return absl::OkStatus();
+}
+
+absl::Status StudyEngine::Settle(Run& run, int* allowance) {
+  if (run.replay != nullptr) {
+    HWNAS_RETURN_IF_ERROR(SettleReplay(run, allowance));
+  }
+  // The trials of an external study are proposed when somebody asks.
+  const bool by_fleet =
+      run.replay == nullptr && !run.state.spec().has_external();
+  while (by_fleet && *allowance > 0 && HasRoom(run)) {
+    --*allowance;
+    HWNAS_ASSIGN_OR_RETURN(const bool begun, Begin(run));
+    if (!begun) break;
+  }
+  const bool idle = static_cast<int64_t>(run.state.active().size()) ==
+                    run.state.paused_count();
+  if (run.broken.ok() && run.state.state() == v1::Study::RUNNING && idle &&
+      BudgetUsed(run) && !PromotionOf(run)) {
+    return Complete(run);
+  }
+  return absl::OkStatus();
+}
+
+// One at a time, so that the same journal always leads to the same request.
+absl::StatusOr<bool> StudyEngine::Propose(Run& run) {
+  const StudyState& state = run.state;
+  std::vector<Proposal> pending;
+  for (const int64_t number : state.active()) {
+    const TrialRecord& trial = *state.FindTrial(number);
+    // With rungs: what has a result has been observed.
+    if (state.rungs() != nullptr && trial.trained_epochs > 0) continue;
+    HWNAS_ASSIGN_OR_RETURN(Architecture architecture,
+                           FromProto(*run.space, trial.architecture));
+    pending.push_back({.number = number,
+                       .architecture = std::move(architecture),
+                       .digest = trial.architecture.digest(),
+                       .origin = trial.origin});
+  }
+  const int64_t number = static_cast<int64_t>(state.trials().size()) + 1;
+  absl::StatusOr<std::vector<Proposal>> proposals = run.strategy->Suggest(
+      {.next_number = number, .count = 1, .pending = pending});
+  if (!proposals.ok()) {
+    run.broken = proposals.status();
+    deps_.logger->error("event=strategy_failed study={} error=\"{}\"",
+                        StudyName(state.study_id()),
+                        proposals.status().ToString());
+    return false;
+  }
+  if (proposals->empty()) {
+    run.exhausted_at = static_cast<int64_t>(run.observed);
+    return false;
+  }
+  const Proposal& proposal = proposals->front();
+
+  std::vector<v1::JournalEvent> events(1);
+  auto* proposed = events[0].mutable_trial_proposed();
+  proposed->set_trial(number);
+  *proposed->mutable_architecture() =
+      ToProto(*run.space, proposal.architecture);
+  proposed->set_origin(proposal.origin);
+  if (const RungTable* rungs = state.rungs()) {
+    proposed->set_rung_epochs(
+        rungs->epochs()[NextFirstRung(*run.fidelity, *rungs)]);
+  }
+  std::string message =
+      absl::StrFormat("trial %d proposed (%s)", number, proposal.origin);
+
+  const std::vector<StageKey> stages = StagesOf(state.spec());
+  if (run.replay != nullptr) {
+    AppendReplay(run, number, proposal.architecture, &events, &message);
+  } else if (!stages.empty() && stages[0].kind == v1::SCREEN) {
+    const absl::StatusOr<std::vector<v1::Measurement>> estimates =
+        Screen(run, proposal.architecture);
+    if (!estimates.ok()) {
+      v1::JournalEvent ended;
+      ended.mutable_trial_ended()->set_trial(number);
+      ended.mutable_trial_ended()->set_state(v1::Trial::INFEASIBLE);
+      ended.mutable_trial_ended()->set_reason(
+          absl::StrCat("not a network: ", estimates.status().message()));
+      events.push_back(ended);
+    } else {
+      auto* finished = events.emplace_back().mutable_stage_finished();
+      finished->set_trial(number);
+      finished->set_stage(v1::SCREEN);
+      finished->mutable_measurements()->Assign(estimates->begin(),
+                                               estimates->end());
+      const std::string values =
+          ValuesText(*estimates, MetricsOf(stages[0], state.problem()));
+      if (!values.empty()) absl::StrAppend(&message, " ", values);
+      TrialRecord trial;
+      trial.number = number;
+      absl::StrAppend(&message, EndIfDecided(run, trial, *estimates,
+                                             stages.size() == 1, &events));
+    }
+  }
+  HWNAS_RETURN_IF_ERROR(Commit(run, std::move(events), number, message));
+  return true;
+}
+
+absl::StatusOr<bool> StudyEngine::ReuseResults(int* allowance) {
+  bool any = false;
+  for (auto& [id, run] : studies_) {
+    if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING) continue;
+    const std::vector<int64_t> active = run->state.active();
+    for (const int64_t number : active) {
+      const TrialRecord& trial = *run->state.FindTrial(number);
+      while (*allowance > 0 && trial.state == v1::Trial::ACTIVE) {
+        const int current = trial.CurrentStage();
+        std::optional<v1::StageFinished> known =
+            KnownResult(*run, trial, current);
+        if (!known) break;
+        --*allowance;
+        HWNAS_RETURN_IF_ERROR(
+            FinishStage(*run, trial, current, *std::move(known)));
+        any = true;
+      }
+    }
+  }
+  return any;
+}
+
+std::optional<v1::StageFinished> StudyEngine::KnownResult(
+    const Run& run, const TrialRecord& trial, int stage) const {
+  if (stage == static_cast<int>(trial.stages.size())) return std::nullopt;
+  const StageRecord& record = trial.stages[stage];
+  const std::string& scope = run.ScopeOf(record.key);
+  if (record.state != v1::TrialStage::QUEUED || scope.empty()) {
+    return std::nullopt;
+  }
+  const ResultIndex::Place* place =
+      known_results_.Find(scope, trial.architecture.digest());
+  if (place == nullptr) return std::nullopt;
+  const auto it = studies_.find(place->study_id);
+  if (it == studies_.end() || !it->second->broken.ok()) return std::nullopt;
+  const TrialRecord& source = *it->second->state.FindTrial(place->trial);
+  const StageRecord& from = source.stages[place->stage];
+  v1::StageFinished finished;
+  SetStage(trial.number, record, /*attempt=*/0, &finished);
+  const auto begin = source.measurements.begin() + from.first_measurement;
+  finished.mutable_measurements()->Assign(begin,
+                                          begin + from.measurement_count);
+  if (!Missing(MetricsOf(record.key, run.state.problem()),
+               finished.measurements())
+           .empty()) {
+    return std::nullopt;
+  }
+  if (record.key.kind == v1::TRAIN) {
+    const bool last = stage + 1 == static_cast<int>(trial.stages.size());
+    if (last && artifacts_.count(source.weights_digest)) {
+      finished.set_weights_digest(source.weights_digest);
+    }
+    if (!last && artifacts_.count(from.checkpoint_digest)) {
+      finished.set_checkpoint_digest(from.checkpoint_digest);
+    }
+  }
+  finished.set_executor(from.attempts[from.finished_attempt - 1].executor);
+  finished.set_reused(true);
+  finished.set_reused_from(TrialName(place->study_id, place->trial));
+  return finished;
+}
+
+void StudyEngine::LearnResult(const Run& run, const TrialRecord& trial,
+                              int stage) {
+  const StageRecord& record = trial.stages[stage];
+  if (record.state != v1::TrialStage::FINISHED ||
+      record.finished_attempt == 0 || run.ScopeOf(record.key).empty()) {
+    return;
+  }
+  // A value with a remark that limits trust is better had again.
+  const auto begin = trial.measurements.begin() + record.first_measurement;
+  if (std::any_of(
+          begin, begin + record.measurement_count,
+          [](const v1::Measurement& m) { return m.flags_size() > 0; })) {
+    return;
+  }
+  known_results_.Add(run.ScopeOf(record.key), trial.architecture.digest(),
+                     {.study_id = run.state.study_id(),
+                      .trial = trial.number,
+                      .stage = stage,
+                      .recorded = FromProto(record.times.recorded())});
+}
+
+absl::StatusOr<std::vector<v1::Measurement>> StudyEngine::Screen(
+    const Run& run, const Architecture& architecture) const {
+  HWNAS_ASSIGN_OR_RETURN(const ModelGraph graph,
+                         run.space->Decode(architecture));
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<Estimate> estimates,
+                         analytic_->Predict(graph));
+  std::vector<v1::Measurement> measurements;
+  for (const Estimate& estimate : estimates) {
+    v1::Measurement& m = measurements.emplace_back();
+    m.set_metric(estimate.key.metric);
+    m.set_device_class(estimate.key.device_class);
+    m.set_value(estimate.value);
+    if (const MetricInfo* info = FindMetric(estimate.key.metric)) {
+      m.set_unit(std::string(info->unit));
+    }
+    m.set_sample_count(1);
+    m.set_provenance(v1::ANALYTIC);
+  }
+  return measurements;
+}
+
+absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
+  const absl::Time now = deps_.clock->Now();
+  SchedulerInput input;
+  input.now = now;
+  input.fleet = FleetSnapshot(now);
+  input.quotas = options_.quotas;
+  input.last_served = last_served_;
+  struct Source {
+    Run* run = nullptr;
+    StageId stage;
+    int64_t profile = 0;
+  };
+  std::vector<Source> queue, leases;
+  for (auto& [id, run] : studies_) {
+    if (!run->broken.ok()) continue;
+    const StudyState& state = run->state;
+    for (const auto& [stage_id, live] : run->live) {
+      const StageRecord& stage =
+          state.FindTrial(stage_id.first)->stages[stage_id.second];
+      if (stage.key.kind == v1::REPLAY) continue;
+      input.leases.push_back(
+          {.study_id = id,
+           .user = state.user(),
+           .stage = stage.key.kind,
+           .executor = stage.attempts[stage.live_attempt - 1].executor,
+           .deadline = live.deadline});
+      leases.push_back({.run = run.get(), .stage = stage_id});
+    }
+    if (state.state() != v1::Study::RUNNING) continue;
+    for (const int64_t number : state.active()) {
+      const TrialRecord& trial = *state.FindTrial(number);
+      const int current = trial.CurrentStage();
+      if (current == static_cast<int>(trial.stages.size())) continue;
+      const StageRecord& stage = trial.stages[current];
+      if (stage.state != v1::TrialStage::QUEUED ||
+          (stage.key.kind != v1::MEASURE && stage.key.kind != v1::TRAIN)) {
+        continue;
+      }
+      if (KnownResult(*run, trial, current)) continue;  // Next time.
+      const v1::MeasureSpec& measure = state.spec().measure();
+      input.queue.push_back(
+          {.study_id = id,
+           .user = state.user(),
+           .priority = state.spec().priority(),
+           .stage = stage.key.kind,
+           .device_class = stage.key.device_class,
+           .runtime = measure.runtime(),
+           .precision = measure.precision(),
+           .profile = measure.profile(),
+           .labels = {measure.labels().begin(), measure.labels().end()},
+           .energy = AsksForEnergy(stage.key, state.problem()),
+           .dataset = state.spec().train().dataset(),
+           .order = number,
+           .passed_over = state.last_token() - stage.queued_token,
+           .failed_executors = stage.failed_executors});
+      queue.push_back({.run = run.get(), .stage = {number, current}});
+    }
+  }
+  for (auto& [id, profile] : profiles_) {
+    if (profile.executor.empty()) {
+      input.queue.push_back(QueuedProfile(profile));
+      queue.push_back({.profile = id});
+    } else {
+      input.leases.push_back({.user = profile.user,
+                              .stage = v1::MEASURE,
+                              .executor = profile.executor,
+                              .deadline = profile.deadline});
+      leases.push_back({.profile = id});
+    }
+  }
+  UpdateGauges(input.queue);
+  const SchedulerOutput output = Schedule(input);
+
+  for (const int index : output.expired) {
+    const Source& source = leases[index];
+    const std::string executor = input.leases[index].executor;
+    const std::string error =
+        absl::StrCat("the lease of ", executor, " ran out");
+    if (source.run == nullptr) {
+      FailProfile(profiles_.at(source.profile), error, /*final=*/false);
+      continue;
+    }
+    const TrialRecord& trial = *source.run->state.FindTrial(source.stage.first);
+    const int stage = source.stage.second;
+    const StageRecord before = trial.stages[stage];
+    const std::string trial_name =
+        TrialName(source.run->state.study_id(), trial.number);
+    const std::string task_id =
+        TaskId(source.run->state.study_id(), trial.number, before.key);
+    HWNAS_RETURN_IF_ERROR(FailAttempt(*source.run, trial, stage,
+                                      v1::AttemptFailed::EXPIRED, error,
+                                      /*candidate_fault=*/false));
+    SendCancel(before, task_id, "the lease ran out");
+    const Executor* holder = fleet_.Find(executor);
+    if (holder != nullptr && holder->connected()) {
+      CountFailure(executor, trial_name, error);
+    }
+  }
+
+  // One append for each study.
+  std::map<Run*, std::vector<int>> by_study;
+  for (size_t i = 0; i < output.assignments.size(); ++i) {
+    const Assignment& assignment = output.assignments[i];
+    const Source& source = queue[assignment.task];
+    if (source.run != nullptr) {
+      by_study[source.run].push_back(static_cast<int>(i));
+    } else {
+      LeaseProfile(profiles_.at(source.profile),
+                   input.fleet[assignment.executor].name);
+      last_served_[GroupOf(input.queue[assignment.task])] = ++turn_;
+    }
+  }
+  for (const auto& [run, indices] : by_study) {
+    std::vector<v1::JournalEvent> events;
+    std::vector<std::pair<std::string, v1::Task>> tasks;
+    int64_t token = run->state.last_token();
+    for (const int i : indices) {
+      const Assignment& assignment = output.assignments[i];
+      const StageId& id = queue[assignment.task].stage;
+      const TrialRecord& trial = *run->state.FindTrial(id.first);
+      // An expired lease of the same study may have ended the trial above.
+      if (trial.state != v1::Trial::ACTIVE) continue;
+      const StageRecord& stage = trial.stages[id.second];
+      const std::string& executor = input.fleet[assignment.executor].name;
+      absl::StatusOr<v1::Task> task = BuildTask(*run, trial, id.second);
+      if (!task.ok()) {
+        deps_.logger->error("event=task_not_built trial={} error=\"{}\"",
+                            TrialName(run->state.study_id(), trial.number),
+                            task.status().ToString());
+        continue;
+      }
+      const int attempt = static_cast<int>(stage.attempts.size()) + 1;
+      const auto deadline = ToProto(now + options_.lease_duration);
+      v1::JournalEvent event;
+      auto* leased = event.mutable_task_leased();
+      SetStage(trial.number, stage, attempt, leased);
+      leased->set_token(++token);
+      leased->set_executor(executor);
+      *leased->mutable_deadline() = deadline;
+      *leased->mutable_queued() = stage.times.queued();
+      events.push_back(std::move(event));
+      v1::LeaseKey* lease = task->mutable_lease();
+      lease->set_task_id(
+          TaskId(run->state.study_id(), trial.number, stage.key));
+      lease->set_attempt(attempt);
+      lease->set_token(token);
+      *task->mutable_lease_deadline() = deadline;
+      tasks.emplace_back(executor, *std::move(task));
+    }
+    if (events.empty()) continue;
+    std::vector<int64_t> trials;
+    for (const auto& event : events) {
+      trials.push_back(event.task_leased().trial());
+    }
+    HWNAS_RETURN_IF_ERROR(Commit(*run, std::move(events), trials[0], ""));
+    for (size_t i = 1; i < trials.size(); ++i) Notify(*run, trials[i], "");
+    for (auto& [executor, task] : tasks) {
+      deps_.logger->info("event=lease task={} attempt={} executor={}",
+                         task.lease().task_id(), task.lease().attempt(),
+                         executor);
+      v1::SessionResponse response;
+      *response.mutable_assignment() = std::move(task);
+      SendTo(executor, response);
+      last_served_[run->state.study_id()] = ++turn_;
+    }
+  }
+  return !output.expired.empty();
+}
+
+absl::StatusOr<v1::Task> StudyEngine::BuildTask(const Run& run,
+                                                const TrialRecord& trial,
+                                                int stage) {
+  const StudyState& state = run.state;
+  HWNAS_ASSIGN_OR_RETURN(const Architecture architecture,
+                         FromProto(*run.space, trial.architecture));
+  HWNAS_ASSIGN_OR_RETURN(const ModelGraph graph,
+                         run.space->Decode(architecture));
+  v1::Task task;
+  task.set_trial(TrialName(state.study_id(), trial.number));
+  const StageKey& key = trial.stages[stage].key;
+  if (key.kind == v1::TRAIN) {
+    v1::TrainTask* train = task.mutable_train();
+    *train->mutable_graph() = ToProto(graph);
+    *train->mutable_train() = state.spec().train();
+    train->set_seed(
+        TrainSeed(trial.architecture.digest(), state.spec().seed()));
+    train->set_architecture_digest(trial.architecture.digest());
+    const bool rung = key.rung_epochs > 0;
+    const bool last = stage + 1 == static_cast<int>(trial.stages.size());
+    train->set_keep_weights(last);
+    train->set_keep_checkpoint(!last);
+    if (rung && !last) train->set_until_epoch(key.rung_epochs);
+    if (const auto it = run.checkpoints.find(trial.number);
+        it != run.checkpoints.end()) {
+      train->set_checkpoint_digest(it->second);
+    }
+  } else {
+    v1::MeasureTask* measure = task.mutable_measure();
+    *measure->mutable_graph() = ToProto(graph);
+    *measure->mutable_measure() = state.spec().measure();
+    measure->set_device_class(key.device_class);
+    measure->set_energy(AsksForEnergy(key, state.problem()));
+  }
+  return task;
+}
+
+void StudyEngine::UpdateGauges(const std::vector<QueuedTask>& queue) {
+  int64_t measure = 0, train = 0;
+  for (const QueuedTask& task : queue) {
+    ++(task.stage == v1::MEASURE ? measure : train);
+  }
+  deps_.metrics->SetQueueLength(v1::MEASURE, measure);
+  deps_.metrics->SetQueueLength(v1::TRAIN, train);
+  const absl::Time now = deps_.clock->Now();
+  std::map<std::pair<v1::ExecutorKind, v1::Executor::State>, int64_t> executors;
+  for (const auto kind : {v1::WORKER, v1::AGENT}) {
+    for (const auto state :
+         {v1::Executor::CONNECTED, v1::Executor::LOST, v1::Executor::DRAINING,
+          v1::Executor::QUARANTINED}) {
+      executors[{kind, state}] = 0;
+    }
+  }
+  for (const auto& [name, executor] : fleet_.executors()) {
+    ++executors[{executor.hello.kind(), executor.state(now)}];
+  }
+  for (const auto& [key, count] : executors) {
+    deps_.metrics->SetExecutors(key.first, key.second, count);
+  }
+  int64_t running = 0, paused = 0, ended = 0;
+  for (const auto& [id, run] : studies_) {
+    if (run->state.ended()) {
+      ++ended;
+    } else {
+      ++(run->state.state() == v1::Study::PAUSED ? paused : running);
+    }
+  }
+  deps_.metrics->SetStudies(running, paused, ended);
+}
+
+}  // namespace hwnas::controller
