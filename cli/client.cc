@@ -1,6 +1,7 @@
 #include "cli/client.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -176,6 +177,67 @@ absl::StatusOr<std::vector<v1::Device>> Client::ListDevices() {
   return all;
 }
 
+absl::StatusOr<v1::TrialSamples> Client::GetTrialSamples(
+    const std::string& name) {
+  v1::GetTrialSamplesRequest request;
+  request.set_name(name);
+  return Call(studies_, &v1::StudyService::Stub::GetTrialSamples, request);
+}
+
+absl::StatusOr<v1::Device> Client::GetDevice(const std::string& name) {
+  v1::GetDeviceRequest request;
+  request.set_name(name);
+  return Call(devices_, &v1::DeviceService::Stub::GetDevice, request);
+}
+
+absl::StatusOr<v1::Device> Client::ReserveDevice(
+    const v1::ReserveDeviceRequest& request) {
+  return Call(devices_, &v1::DeviceService::Stub::ReserveDevice, request);
+}
+
+absl::StatusOr<v1::Device> Client::ReleaseDevice(
+    const v1::ReleaseDeviceRequest& request) {
+  return Call(devices_, &v1::DeviceService::Stub::ReleaseDevice, request);
+}
+
+absl::StatusOr<v1::Device> Client::DrainDevice(
+    const v1::DrainDeviceRequest& request) {
+  return Call(devices_, &v1::DeviceService::Stub::DrainDevice, request);
+}
+
+absl::StatusOr<v1::Device> Client::QuarantineDevice(
+    const v1::QuarantineDeviceRequest& request) {
+  return Call(devices_, &v1::DeviceService::Stub::QuarantineDevice, request);
+}
+
+absl::StatusOr<v1::Device> Client::ResumeDevice(
+    const v1::ResumeDeviceRequest& request) {
+  return Call(devices_, &v1::DeviceService::Stub::ResumeDevice, request);
+}
+
+absl::StatusOr<v1::TaskResult> Client::ProfileModel(
+    const v1::ProfileModelRequest& request,
+    const std::function<void(const std::string& note)>& on_note) {
+  grpc::ClientContext call;
+  const auto reader = devices_->ProfileModel(&call, request);
+  v1::ProfileModelUpdate update;
+  std::optional<v1::TaskResult> result;
+  while (reader->Read(&update)) {
+    if (update.has_result()) {
+      result = update.result();
+    } else {
+      on_note(update.note());
+    }
+  }
+  HWNAS_RETURN_IF_ERROR(ToStatus(reader->Finish()));
+  if (!result) return absl::InternalError("the device sent no result");
+  if (!result->error().empty()) {
+    return absl::InternalError(absl::StrCat("the measurement failed: ",
+                                            Printable(result->error(), 400)));
+  }
+  return *std::move(result);
+}
+
 absl::StatusOr<Client::ExportedModel> Client::ExportModel(
     const v1::ExportModelRequest& request) {
   grpc::ClientContext context;
@@ -228,6 +290,22 @@ absl::Status CheckAddress(const std::string& address) {
                      "such as 127.0.0.1:7420"));
   }
   return absl::OkStatus();
+}
+
+std::string DefaultUser() {
+  for (const char* variable : {"HWNAS_USER", "USER", "LOGNAME"}) {
+    const char* user = std::getenv(variable);
+    if (user == nullptr || *user == '\0') continue;
+    return CheckUser(variable, user).ok() ? user : "";
+  }
+  return "";
+}
+
+absl::StatusOr<std::string> DeviceNameFromUser(const std::string& text) {
+  const std::string name =
+      absl::StartsWith(text, "devices/") ? text : DeviceName(text);
+  HWNAS_RETURN_IF_ERROR(ParseDeviceName(name).status());
+  return name;
 }
 
 absl::StatusOr<std::string> StudyNameFromUser(const std::string& text) {

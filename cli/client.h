@@ -45,6 +45,23 @@ class Client {
   absl::StatusOr<std::vector<v1::Executor>> ListExecutors(
       v1::ExecutorKind kind);
   absl::StatusOr<std::vector<v1::Device>> ListDevices();
+  absl::StatusOr<v1::TrialSamples> GetTrialSamples(const std::string& name);
+  absl::StatusOr<v1::Device> GetDevice(const std::string& name);
+  absl::StatusOr<v1::Device> ReserveDevice(
+      const v1::ReserveDeviceRequest& request);
+  absl::StatusOr<v1::Device> ReleaseDevice(
+      const v1::ReleaseDeviceRequest& request);
+  absl::StatusOr<v1::Device> DrainDevice(const v1::DrainDeviceRequest& request);
+  absl::StatusOr<v1::Device> QuarantineDevice(
+      const v1::QuarantineDeviceRequest& request);
+  absl::StatusOr<v1::Device> ResumeDevice(
+      const v1::ResumeDeviceRequest& request);
+
+  // Measures an ONNX file and waits for its result; `on_note` hears meanwhile
+  // what goes on. An error if the measurement failed.
+  absl::StatusOr<v1::TaskResult> ProfileModel(
+      const v1::ProfileModelRequest& request,
+      const std::function<void(const std::string& note)>& on_note);
 
   struct ExportedModel {
     std::string onnx;
@@ -78,6 +95,13 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address);
 
 // "host:port" with a port from 1 to 65535. INVALID_ARGUMENT otherwise.
 absl::Status CheckAddress(const std::string& address);
+
+// Who asks, unless an option says so: $HWNAS_USER, else the login name, as far
+// as it is one that a controller takes; else nobody.
+std::string DefaultUser();
+
+// A device as users write it: "pi-7" or "devices/pi-7".
+absl::StatusOr<std::string> DeviceNameFromUser(const std::string& text);
 
 // A study as users write it: "fashion" or "studies/fashion".
 absl::StatusOr<std::string> StudyNameFromUser(const std::string& text);

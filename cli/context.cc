@@ -34,6 +34,15 @@ void AddOutputOption(CLI::App* command, Context* context) {
       ->capture_default_str();
 }
 
+void AddUserOption(CLI::App* command, std::string* user) {
+  *user = DefaultUser();
+  command
+      ->add_option("--user", *user,
+                   "Who asks: shares, quotas and reservations are by user. "
+                   "Without it $HWNAS_USER, else your login name")
+      ->type_name("NAME");
+}
+
 void SetAction(CLI::App* command, Context* context,
                std::function<absl::Status()> action) {
   command->callback([context, action = std::move(action)] {
@@ -79,6 +88,7 @@ int RunCli(std::vector<std::string> arguments, Context context) {
   AddShowCommand(&app, &context);
   AddTrialsCommand(&app, &context);
   AddFrontCommand(&app, &context);
+  AddSamplesCommand(&app, &context);
   AddExportCommand(&app, &context);
   AddSteerCommands(&app, &context);
   AddTrainCommand(&app, &context);

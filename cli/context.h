@@ -47,6 +47,8 @@ struct Context {
 // The options that several commands share.
 void AddServerOption(CLI::App* command, Context* context);
 void AddOutputOption(CLI::App* command, Context* context);
+// Who asks; see DefaultUser.
+void AddUserOption(CLI::App* command, std::string* user);
 
 // Gives a command its callback: a function returning a Status. What an option
 // says about an address or a format is checked before.

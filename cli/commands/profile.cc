@@ -20,31 +20,18 @@ namespace {
 absl::StatusOr<v1::TaskResult> Profile(Context* context, Client& client,
                                        const v1::ProfileModelRequest& request,
                                        const std::string& what) {
-  grpc::ClientContext call;
-  const auto reader = client.devices().ProfileModel(&call, request);
-  v1::ProfileModelUpdate update;
-  v1::TaskResult result;
-  bool has_result = false;
   int frame = 0;
-  while (reader->Read(&update)) {
-    if (update.has_result()) {
-      result = update.result();
-      has_result = true;
-    } else if (context->err_is_terminal) {
-      constexpr const char* kFrames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴"};
-      *context->err << "\r\x1b[K" << kFrames[frame++ % 6] << " " << what
-                    << Printable(update.note()) << std::flush;
-    } else {
-      *context->err << what << Printable(update.note()) << "\n";
-    }
-  }
+  absl::StatusOr<v1::TaskResult> result =
+      client.ProfileModel(request, [&](const std::string& note) {
+        if (context->err_is_terminal) {
+          constexpr const char* kFrames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴"};
+          *context->err << "\r\x1b[K" << kFrames[frame++ % 6] << " " << what
+                        << Printable(note) << std::flush;
+        } else {
+          *context->err << what << Printable(note) << "\n";
+        }
+      });
   if (context->err_is_terminal) *context->err << "\r\x1b[K" << std::flush;
-  HWNAS_RETURN_IF_ERROR(client.ToStatus(reader->Finish()));
-  if (!has_result) return absl::InternalError("the device sent no result");
-  if (!result.error().empty()) {
-    return absl::InternalError(absl::StrCat("the measurement failed: ",
-                                            Printable(result.error(), 400)));
-  }
   return result;
 }
 
@@ -83,6 +70,13 @@ void AddProfileCommand(CLI::App* app, Context* context) {
     std::vector<std::string> models;
     std::vector<std::string> devices;
     std::string runtime;
+    std::string precision;
+    std::string profile;
+    std::vector<std::string> labels;
+    std::string on;
+    std::string user;
+    int priority = 0;
+    int batch = 0;
     int threads = 0;
     double max_seconds = 0;
     bool energy = false;
@@ -102,7 +96,26 @@ void AddProfileCommand(CLI::App* app, Context* context) {
       ->allow_extra_args(false)  // What follows is a model.
       ->required();
   command->add_option("--runtime", options->runtime,
-                      "onnxruntime (default) or libtorch");
+                      "onnxruntime (default), libtorch, trtexec, or another "
+                      "that the device has; 'hwnas device show' tells");
+  command->add_option("--precision", options->precision,
+                      "fp32 (default), fp16 or int8, where the device can");
+  command->add_option("--profile", options->profile,
+                      "as_shipped: the clock as the system governs it; pinned: "
+                      "fixed for the time of the measurement");
+  command
+      ->add_option("--label", options->labels,
+                   "Only on devices that have this label; may be repeated")
+      ->allow_extra_args(false);
+  command->add_option("--on", options->on,
+                      "On this very device, as in 'hwnas device list'");
+  command->add_option("--batch", options->batch, "Images in one inference")
+      ->check(CLI::Range(1, 4096));
+  command
+      ->add_option("--priority", options->priority,
+                   "-100 to 100; the higher goes first")
+      ->check(CLI::Range(-100, 100));
+  AddUserOption(command, &options->user);
   command->add_option("--threads", options->threads, "Threads of one inference")
       ->check(CLI::Range(1, 1024));
   command
@@ -128,6 +141,18 @@ void AddProfileCommand(CLI::App* app, Context* context) {
     v1::MeasureSpec* measure = request.mutable_measure();
     measure->set_runtime(options->runtime);
     measure->set_threads(options->threads);
+    measure->set_precision(options->precision);
+    measure->set_profile(options->profile);
+    measure->set_batch(options->batch);
+    for (const std::string& label : options->labels) {
+      measure->add_labels(label);
+    }
+    request.set_user(options->user);
+    request.set_priority(options->priority);
+    if (!options->on.empty()) {
+      HWNAS_ASSIGN_OR_RETURN(*request.mutable_device(),
+                             DeviceNameFromUser(options->on));
+    }
     if (options->max_seconds > 0) {
       *measure->mutable_max_time() =
           ToProto(absl::Seconds(options->max_seconds));

@@ -48,6 +48,7 @@ CLI::App* AddStudyCommand(CLI::App* app, const std::string& name,
 void AddSubmitCommand(CLI::App* app, Context* context) {
   struct Options {
     std::string file;
+    std::string user;
     bool watch = false;
   };
   auto options = std::make_shared<Options>();
@@ -55,6 +56,7 @@ void AddSubmitCommand(CLI::App* app, Context* context) {
       "submit", "Check a study file and start it on a controller");
   command->add_option("file", options->file, "Study file")->required();
   command->add_flag("-w,--watch", options->watch, "Then watch it to its end");
+  AddUserOption(command, &options->user);
   AddServerOption(command, context);
   SetExamples(command, {"hwnas submit study.yaml",
                         "hwnas submit study.yaml --server ctl:7420 --watch",
@@ -73,6 +75,7 @@ void AddSubmitCommand(CLI::App* app, Context* context) {
     request.set_study_id(study.id());
     *request.mutable_spec() = study.spec();
     request.set_description(study.file().metadata().description());
+    request.set_user(options->user);
     request.mutable_source_trials()->Assign(sources.begin(), sources.end());
     HWNAS_ASSIGN_OR_RETURN(const v1::Study created,
                            client.CreateStudy(request));
@@ -174,6 +177,60 @@ void AddTrialsCommand(CLI::App* app, Context* context) {
     HWNAS_ASSIGN_OR_RETURN(const std::vector<v1::Trial> trials,
                            client.ListTrials(name, state));
     *context->out << TrialTable(study.spec(), trials).Render(context->format());
+    return absl::OkStatus();
+  });
+}
+
+void AddSamplesCommand(CLI::App* app, Context* context) {
+  struct Options {
+    std::string study;
+    int64_t trial = 0;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = AddStudyCommand(
+      app, "samples", "The raw samples behind a trial's measurements",
+      &options->study);
+  command->add_option("trial", options->trial, "Number of the trial")
+      ->required()
+      ->check(CLI::PositiveNumber);
+  AddServerOption(command, context);
+  AddOutputOption(command, context);
+  SetExamples(command, {"hwnas samples fashion-mnist 17",
+                        "hwnas samples fashion-mnist 17 --output csv > 17.csv",
+                        "JSON also has the environment of each measurement."});
+  SetAction(command, context, [=]() -> absl::Status {
+    HWNAS_ASSIGN_OR_RETURN(const std::string study,
+                           StudyNameFromUser(options->study));
+    Client client = context->MakeClient();
+    HWNAS_ASSIGN_OR_RETURN(const v1::TrialSamples samples,
+                           client.GetTrialSamples(absl::StrCat(
+                               study, "/trials/", options->trial)));
+    if (context->format() == OutputFormat::kJson) {
+      google::protobuf::util::JsonPrintOptions json_options;
+      json_options.preserve_proto_field_names = true;
+      json_options.add_whitespace = true;
+      std::string json;
+      (void)google::protobuf::util::MessageToJsonString(samples, &json,
+                                                        json_options);
+      *context->out << json;
+      return absl::OkStatus();
+    }
+    Table table({{"device", "device"},
+                 {"device_class", "class"},
+                 {"phase", "phase"},
+                 {"block", "block", true},
+                 {"latency_ms", "latency [ms]", true}});
+    for (const v1::StageSamples& stage : samples.stages()) {
+      const auto add = [&](const char* phase, const auto& blocks) {
+        for (int i = 0; i < blocks.size(); ++i) {
+          table.Add({stage.device(), stage.device_class(), phase,
+                     Cell::Integer(i + 1), Cell::Number(blocks[i], 6)});
+        }
+      };
+      add("warm-up", stage.latency_samples().warmup_block_latency_ms());
+      add("steady", stage.latency_samples().block_latency_ms());
+    }
+    *context->out << table.Render(context->format());
     return absl::OkStatus();
   });
 }

@@ -583,7 +583,7 @@ void StudyEngine::UpdateGauges(const std::vector<QueuedTask>& queue) {
     }
   }
   for (const auto& [name, executor] : fleet_.executors()) {
-    ++executors[{executor.hello.kind(), executor.state(now)}];
+    ++executors[{executor.hello.kind(), StateOf(executor, now)}];
   }
   for (const auto& [key, count] : executors) {
     deps_.metrics->SetExecutors(key.first, key.second, count);

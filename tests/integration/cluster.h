@@ -50,8 +50,8 @@ class Cluster {
     Start("controller", {Bin("hwnas-controller"), "--store=" + dir_ + "/store",
                          absl::StrCat("--listen=127.0.0.1:", port_),
                          // Agents get what a test gives them, nothing else.
-                         "--anchor_interval=0",
-                         "--metrics=127.0.0.1:0", "--port_file=" + port_file,
+                         "--anchor_interval=0", "--metrics=127.0.0.1:0",
+                         "--port_file=" + port_file,
                          absl::StrCat("--lease_seconds=", lease_seconds_)});
     const bool serving = WaitUntil(
         absl::Seconds(20), [&] { return std::filesystem::exists(port_file); });
