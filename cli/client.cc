@@ -1,6 +1,10 @@
 #include "cli/client.h"
 
+#include <pwd.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <cstdlib>
 #include <optional>
 #include <utility>
 
@@ -293,12 +297,13 @@ absl::Status CheckAddress(const std::string& address) {
 }
 
 std::string DefaultUser() {
-  for (const char* variable : {"HWNAS_USER", "USER", "LOGNAME"}) {
-    const char* user = std::getenv(variable);
-    if (user == nullptr || *user == '\0') continue;
-    return CheckUser(variable, user).ok() ? user : "";
+  std::string user;
+  if (const char* given = std::getenv("HWNAS_USER")) user = given;
+  if (const passwd* login = getpwuid(geteuid());
+      user.empty() && login != nullptr) {
+    user = login->pw_name;
   }
-  return "";
+  return CheckUser("user", user).ok() ? user : "";
 }
 
 absl::StatusOr<std::string> DeviceNameFromUser(const std::string& text) {

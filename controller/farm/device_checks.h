@@ -22,7 +22,7 @@ struct DeviceCheckOptions {
   // Between anchors of one device. 0: none are measured, also not after a
   // device came back.
   absl::Duration anchor_interval = absl::ZeroDuration();
-  // After a bad anchor in quarantine; doubles up to `anchor_interval`.
+  // After bad anchors; doubles up to `anchor_interval`.
   absl::Duration recheck_interval = absl::Minutes(1);
   // An anchor within this share of the device's own latency is good.
   double drift_limit = 0.05;
@@ -45,7 +45,7 @@ v1::AnchorRecord JudgeAnchor(const DeviceRecord& device, double latency_ms,
                              absl::Time now, double drift_limit);
 
 // Why the device has drifted, once its bad anchors are proof: two without a
-// flag, or five with. nullopt before.
+// flag since the last good one. nullopt before.
 std::optional<std::string> ReasonToQuarantine(const DeviceRecord& device,
                                               double drift_limit);
 
