@@ -1,4 +1,5 @@
 // hwnas-agent: measures networks on the machine it runs on.
+#include <malloc.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -359,6 +360,11 @@ int Main(int argc, char** argv) {
         absl::StrCat("--threads is ", absl::GetFlag(FLAGS_threads),
                      ": expected 0 or more")));
   }
+
+  // Models of many megabytes pass through: each shall be mapped by itself, and
+  // gone when it is freed. Otherwise the C library learns from the first one to
+  // keep blocks of that size.
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
 
   // Better said now than by each task's own process.
   if (const auto runtime = CreateOnnxRuntime(); !runtime.ok()) {

@@ -30,7 +30,8 @@ MeasuringRunner::MeasuringRunner(MeasuringRunnerOptions options,
       measurer_(measurer),
       clock_(clock),
       metrics_(metrics),
-      logger_(std::move(logger)) {}
+      logger_(std::move(logger)),
+      preflight_wait_(options_.preflight.wait) {}
 
 v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
                                     fleet::TaskContext& context) {
@@ -87,6 +88,17 @@ v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
   return result;
 }
 
+absl::StatusOr<std::vector<std::string>> MeasuringRunner::WaitUntilFit(
+    const LatencyHooks& hooks) {
+  PreflightOptions options = options_.preflight;
+  options.wait = preflight_wait_;
+  HWNAS_ASSIGN_OR_RETURN(std::vector<std::string> flags,
+                         Preflight(options, *clock_, hooks));
+  preflight_wait_ =
+      flags.empty() ? options_.preflight.wait : preflight_wait_ / 2;
+  return flags;
+}
+
 absl::Status MeasuringRunner::Measure(const v1::MeasureTask& task,
                                       const LatencyHooks& hooks,
                                       v1::TaskResult& result) {
@@ -103,7 +115,7 @@ absl::Status MeasuringRunner::Measure(const v1::MeasureTask& task,
     pinned.emplace(std::move(set));
   }
   HWNAS_ASSIGN_OR_RETURN(const std::vector<std::string> flags,
-                         Preflight(options_.preflight, *clock_, hooks));
+                         WaitUntilFit(hooks));
   HWNAS_RETURN_IF_ERROR(measurer_->Measure(task, hooks, result));
   result.mutable_environment()->set_profile(profile);
   for (v1::Measurement& measurement : *result.mutable_measurements()) {

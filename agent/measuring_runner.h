@@ -27,7 +27,8 @@ struct MeasuringRunnerOptions {
   // Most threads that a task may ask for; 0: the number of cores.
   int max_threads = 0;
   std::string cores_lock = HostCoresLock::DefaultPath();
-  // Before each measurement.
+  // Before each measurement. A wait in vain halves the next one, so that a
+  // machine that is always busy does not cost it each time.
   PreflightOptions preflight;
   // For tasks that name none: "as_shipped" or "pinned".
   std::string profile = "as_shipped";
@@ -52,6 +53,9 @@ class MeasuringRunner final : public fleet::TaskRunner {
   absl::Status CheckRequest(const v1::MeasureTask& task) const;
   absl::Status CheckCores(const v1::MeasureSpec& spec) const;
   std::string ProfileOf(const v1::MeasureSpec& spec) const;
+  // Waits for a fit machine. Returns what still speaks against it, as flags.
+  absl::StatusOr<std::vector<std::string>> WaitUntilFit(
+      const LatencyHooks& hooks);
   // With the cores ours and the clock as the profile says.
   absl::Status Measure(const v1::MeasureTask& task, const LatencyHooks& hooks,
                        v1::TaskResult& result);
@@ -61,6 +65,8 @@ class MeasuringRunner final : public fleet::TaskRunner {
   SteadyClock* const clock_;
   AgentMetrics* const metrics_;
   const std::shared_ptr<Logger> logger_;
+  // Of the next measurement. Used by the one that has the cores.
+  absl::Duration preflight_wait_;
 };
 
 }  // namespace hwnas::agent

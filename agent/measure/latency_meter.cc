@@ -112,7 +112,8 @@ class Meter {
   };
 
   absl::Status TimeBlocks() {
-    next_progress_ = clock_.Now();
+    timed_begin_ = clock_.Now();
+    next_progress_ = timed_begin_;
     size_t next_check = kMinBlocks;
     bool converged = false;
     host_ = Host();
@@ -178,15 +179,11 @@ class Meter {
   }
 
   void TakeBlock(Block block) {
-    const absl::Duration time =
-        absl::Milliseconds(block.ms) * report_.inferences_per_block;
     Singles& singles = block.found.any() ? disturbed_singles_ : singles_;
     for (const double single_ms : block.singles_ms) singles.Add(single_ms);
     block.singles_ms = {};
-    if (block.found.any()) {
-      disturbed_time_ += time;
-    } else {
-      good_time_ += time;
+    if (!block.found.any()) {
+      good_time_ += absl::Milliseconds(block.ms) * report_.inferences_per_block;
       report_.block_ms.push_back(block.ms);
     }
     blocks_.push_back(std::move(block));
@@ -204,7 +201,7 @@ class Meter {
   // Twice of what undisturbed blocks would have taken; within max_time anyway.
   bool RepeatedEnough() const {
     return disturbed() >= std::max(kMinBlocks, report_.block_ms.size()) &&
-           good_time_ + disturbed_time_ >=
+           clock_.Now() - timed_begin_ >=
                2 * std::max(options_.min_time, good_time_);
   }
 
@@ -258,8 +255,8 @@ class Meter {
     report_.inference_count =
         static_cast<int64_t>(blocks.size()) * report_.inferences_per_block;
     if (converged) return;
-    const std::string spent =
-        absl::FormatDuration(good_time_ + disturbed_time_);
+    const std::string spent = absl::FormatDuration(
+        absl::Trunc(clock_.Now() - timed_begin_, absl::Milliseconds(1)));
     if (!report_.ci_ms) {
       report_.flags.push_back(
           blocks.size() < kMinBlocks
@@ -378,6 +375,7 @@ class Meter {
   Interference* const interference_;
   const LatencyHooks& hooks_;
   absl::Duration deadline_;
+  absl::Duration timed_begin_;
   absl::Duration next_progress_;
   // As they were when the last block or stretch ended.
   ThreadCounts thread_;
@@ -387,7 +385,6 @@ class Meter {
   Singles singles_;
   Singles disturbed_singles_;
   absl::Duration good_time_;
-  absl::Duration disturbed_time_;
   bool used_disturbed_ = false;
   // What went on during the stretches that were let pass.
   HostCounts quiet_;

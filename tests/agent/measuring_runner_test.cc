@@ -256,6 +256,26 @@ TEST_F(MeasuringRunnerTest, FlagsWhatThePreflightCouldNotWaitFor) {
               Contains(HasSubstr("waiting for the machine: temperature")));
 }
 
+TEST_F(MeasuringRunnerTest, WaitsLessAndLessForAMachineThatIsNeverFit) {
+  Write("/sys/class/thermal/thermal_zone0/temp", "90000\n");
+  InProcessMeasurer measurer(measurer_options_, &runtime_, nullptr, &clock_);
+  MeasuringRunner runner(options_, &measurer, &clock_, &metrics_, NullLogger());
+  const auto seconds = [&] {
+    const absl::Duration begin = clock_.Now();
+    EXPECT_EQ(runner.Run(task_, context_).error(), "");
+    return absl::ToDoubleSeconds(clock_.Now() - begin);
+  };
+  const double first = seconds();
+  const double second = seconds();
+  EXPECT_NEAR(first - second, 5, 0.2);
+  EXPECT_NEAR(second - seconds(), 2.5, 0.2);
+  // Once it is fit, the next wait is as long as ever.
+  Write("/sys/class/thermal/thermal_zone0/temp", "40000\n");
+  seconds();
+  Write("/sys/class/thermal/thermal_zone0/temp", "90000\n");
+  EXPECT_NEAR(seconds(), first, 0.2);
+}
+
 TEST_F(MeasuringRunnerTest, PinsToTheCoresThatAreAskedFor) {
   const int first = AllowedCores().front();
   v1::MeasureSpec& spec = *task_.mutable_measure()->mutable_measure();
