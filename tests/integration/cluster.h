@@ -50,8 +50,8 @@ class Cluster {
     Start("controller", {Bin("hwnas-controller"), "--store=" + dir_ + "/store",
                          absl::StrCat("--listen=127.0.0.1:", port_),
                          // Agents get what a test gives them, nothing else.
-                         "--anchor_interval=0",
-                         "--metrics=127.0.0.1:0", "--port_file=" + port_file,
+                         "--anchor_interval=0", "--metrics=127.0.0.1:0",
+                         "--port_file=" + port_file,
                          absl::StrCat("--lease_seconds=", lease_seconds_)});
     const bool serving = WaitUntil(
         absl::Seconds(20), [&] { return std::filesystem::exists(port_file); });
@@ -74,9 +74,11 @@ class Cluster {
     Start(id, {Bin("hwnas-worker"), "--controller=" + address(), "--id=" + id,
                "--spool_dir=" + dir_ + "/spool-" + id, "--metrics="});
   }
+  // The machine that runs tests is never idle.
   void StartAgent(const std::string& id) {
     Start(id, {Bin("hwnas-agent"), "--controller=" + address(), "--id=" + id,
-               "--spool_dir=" + dir_ + "/spool-" + id, "--metrics="});
+               "--spool_dir=" + dir_ + "/spool-" + id,
+               "--metrics=", "--preflight_wait=0s"});
   }
   void Kill(const std::string& id, int signal = SIGKILL) {
     processes_.at(id)->Kill(signal);
