@@ -1,20 +1,27 @@
 // hwnas-agent: measures networks on the machine it runs on.
+#include <malloc.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <iostream>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/flags/usage_config.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "agent/agent_metrics.h"
+#include "agent/device/cores.h"
 #include "agent/device/device_class.h"
+#include "agent/device/governor.h"
 #include "agent/device/power/command_runner.h"
 #include "agent/device/power/power_sampler.h"
 #include "agent/device/power/probe.h"
@@ -80,6 +87,23 @@ ABSL_FLAG(
     int, max_memory_mb, 0,
     "Memory that a model may use, in 1e6 bytes; 0: three quarters of what "
     "is available when its measurement begins");
+ABSL_FLAG(std::string, profile, "as_shipped",
+          "How to measure where a task does not say: as_shipped (the clock as "
+          "the system governs it) or pinned (the governor of the measuring "
+          "cores set to performance meanwhile; needs the right to write "
+          "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor)");
+ABSL_FLAG(std::vector<std::string>, cores, {},
+          "With --measure_file: cores to pin to, separated by commas; empty: "
+          "chosen. Example: 2,3");
+ABSL_FLAG(absl::Duration, preflight_wait, absl::Seconds(10),
+          "How long to wait before a measurement for the machine to become "
+          "idle and cool; after that it is measured nevertheless, and the "
+          "result is flagged NOISY");
+ABSL_FLAG(double, max_temperature, 75,
+          "Hottest zone at which a measurement may begin, in degrees Celsius");
+ABSL_FLAG(bool, restore, false,
+          "Set the governors back that an agent which was killed has left "
+          "changed, and leave");
 ABSL_FLAG(bool, samples, false,
           "With --measure_file: print the raw samples as well");
 
@@ -92,14 +116,19 @@ constexpr char kUsage[] =
     "  hwnas-agent --controller=10.0.0.5:7420 --insecure --id=pi-7 "
     "--device_class=raspberrypi5\n"
     "  hwnas-agent --measure_file=model.onnx --threads=1\n"
-    "  hwnas-agent --measure_file=model.onnx --power=rapl\n\n"
+    "  hwnas-agent --measure_file=model.onnx --power=rapl\n"
+    "  hwnas-agent --restore\n\n"
     "SIGTERM hands unfinished work back and leaves; a second one ends it at "
     "once.";
 
 // A task without a controller.
 class LocalContext final : public fleet::TaskContext {
  public:
-  bool cancelled() const override { return false; }
+  // So that what was changed is set back.
+  LocalContext() {
+    for (const int number : {SIGINT, SIGTERM, SIGHUP}) signal(number, Stop);
+  }
+  bool cancelled() const override { return stopped != 0; }
   void ReportEpoch(const v1::EpochReport&) override {}
   void ReportNote(std::string) override {}
   absl::StatusOr<std::string> UploadArtifact(absl::string_view) override {
@@ -108,6 +137,10 @@ class LocalContext final : public fleet::TaskContext {
   absl::StatusOr<std::string> DownloadArtifact(const std::string&) override {
     return absl::UnimplementedError("there is no controller");
   }
+
+ private:
+  static void Stop(int) { stopped = 1; }
+  static inline volatile std::sig_atomic_t stopped = 0;
 };
 
 absl::StatusOr<std::vector<std::string>> DeviceClasses() {
@@ -164,6 +197,51 @@ struct Power {
   }
 };
 
+// The governors of this machine, and whether they can be set.
+struct Profiles {
+  std::unique_ptr<GovernorControl> governors;
+  std::string why_not_pinned;
+
+  // Sets back what an earlier process has left changed.
+  absl::Status Prepare() {
+    const std::string folder = fleet::StateFolder();
+    HWNAS_RETURN_IF_ERROR(MakeDirectories(folder));
+    governors = std::make_unique<GovernorControl>(folder + "/governors");
+    HWNAS_ASSIGN_OR_RETURN(const std::vector<int> cores,
+                           governors->RestoreLeftOver());
+    if (!cores.empty()) {
+      std::cerr << "hwnas-agent: the governors of cores "
+                << absl::StrJoin(cores, ", ")
+                << " were set back: an agent was killed" << std::endl;
+    }
+    const absl::Status can = governors->Check(AllowedCores());
+    why_not_pinned = std::string(can.message());
+    const std::string profile = absl::GetFlag(FLAGS_profile);
+    if (profile != "as_shipped" && profile != "pinned") {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--profile is \"", profile, "\": expected as_shipped or pinned"));
+    }
+    if (profile == "pinned" && !can.ok()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("--profile=pinned: ", why_not_pinned));
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<std::string> Announce() const {
+    if (!why_not_pinned.empty()) return {"as_shipped"};
+    return {"as_shipped", "pinned"};
+  }
+
+  void Apply(MeasuringRunnerOptions* options) const {
+    options->profile = absl::GetFlag(FLAGS_profile);
+    options->why_not_pinned = why_not_pinned;
+    if (why_not_pinned.empty()) options->governors = governors.get();
+    options->preflight.wait = absl::GetFlag(FLAGS_preflight_wait);
+    options->preflight.max_temperature_c = absl::GetFlag(FLAGS_max_temperature);
+  }
+};
+
 SandboxedMeasurerOptions SandboxOptions() {
   SandboxedMeasurerOptions options;
   options.time_limit = absl::GetFlag(FLAGS_task_limit);
@@ -185,16 +263,30 @@ absl::Status MeasureFile(const std::string& path,
   spec.set_threads(absl::GetFlag(FLAGS_threads));
   spec.set_batch(absl::GetFlag(FLAGS_batch));
   *spec.mutable_max_time() = ToProto(absl::GetFlag(FLAGS_max_time));
+  for (const std::string& text : absl::GetFlag(FLAGS_cores)) {
+    int core;
+    if (!absl::SimpleAtoi(text, &core)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--cores names \"", text, "\": expected numbers, such as 2,3"));
+    }
+    spec.add_cores(core);
+  }
   prometheus::Registry registry;
   AgentMetrics metrics(registry);
   RealSteadyClock clock;
   Power power;
   HWNAS_RETURN_IF_ERROR(power.Probe(&clock));
+  Profiles profiles;
+  HWNAS_RETURN_IF_ERROR(profiles.Prepare());
   task.mutable_measure()->set_energy(power.source != nullptr);
   SandboxedMeasurerOptions options = SandboxOptions();
   power.Apply(&clock, &options.measurer);
+  MeasuringRunnerOptions runner_options;
+  profiles.Apply(&runner_options);
+  runner_options.preflight.throttled = options.measurer.throttled;
   SandboxedMeasurer measurer(std::move(options));
-  MeasuringRunner runner({}, &measurer, &clock, &metrics, logger);
+  MeasuringRunner runner(std::move(runner_options), &measurer, &clock, &metrics,
+                         logger);
   LocalContext context;
   v1::TaskResult result = runner.Run(task, context);
   if (!result.error().empty()) {
@@ -202,6 +294,7 @@ absl::Status MeasureFile(const std::string& path,
   }
   if (!absl::GetFlag(FLAGS_samples)) {
     result.mutable_latency_samples()->clear_block_latency_ms();
+    result.mutable_latency_samples()->clear_warmup_block_latency_ms();
   }
   google::protobuf::util::JsonPrintOptions format;
   format.preserve_proto_field_names = true;
@@ -247,6 +340,16 @@ int Main(int argc, char** argv) {
                      absl::FormatDuration(absl::GetFlag(FLAGS_task_limit)),
                      ": expected more than 0")));
   }
+  if (absl::GetFlag(FLAGS_preflight_wait) < absl::ZeroDuration()) {
+    return fail(absl::InvalidArgumentError(
+        absl::StrCat("--preflight_wait is ",
+                     absl::FormatDuration(absl::GetFlag(FLAGS_preflight_wait)),
+                     ": expected 0 or more")));
+  }
+  if (absl::GetFlag(FLAGS_restore)) {
+    const absl::Status status = Profiles().Prepare();
+    return status.ok() ? 0 : fail(status);
+  }
   if (const std::string file = absl::GetFlag(FLAGS_measure_file);
       !file.empty()) {
     const absl::Status status = MeasureFile(file, *classes);
@@ -258,6 +361,11 @@ int Main(int argc, char** argv) {
                      ": expected 0 or more")));
   }
 
+  // Models of many megabytes pass through: each shall be mapped by itself, and
+  // gone when it is freed. Otherwise the C library learns from the first one to
+  // keep blocks of that size.
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+
   // Better said now than by each task's own process.
   if (const auto runtime = CreateOnnxRuntime(); !runtime.ok()) {
     return fail(runtime.status());
@@ -267,6 +375,10 @@ int Main(int argc, char** argv) {
   RealSteadyClock clock;
   Power power;
   if (const absl::Status status = power.Probe(&clock); !status.ok()) {
+    return fail(status);
+  }
+  Profiles profiles;
+  if (const absl::Status status = profiles.Prepare(); !status.ok()) {
     return fail(status);
   }
   fleet::ExecutorOptions options;
@@ -283,6 +395,7 @@ int Main(int argc, char** argv) {
   options.device_classes = *classes;
   options.runtimes = {"onnxruntime"};
   options.power = power.Announce();
+  options.profiles = profiles.Announce();
   return fleet::RunExecutor(
       options,
       [&](const fleet::ExecutorContext& context)
@@ -291,15 +404,22 @@ int Main(int argc, char** argv) {
         SandboxedMeasurerOptions sandbox = SandboxOptions();
         sandbox.measurer.device = DeviceName(context.id);
         power.Apply(&clock, &sandbox.measurer);
+        MeasuringRunnerOptions runner;
+        runner.device_classes = *classes;
+        runner.max_threads = absl::GetFlag(FLAGS_threads);
+        profiles.Apply(&runner);
+        runner.preflight.throttled = sandbox.measurer.throttled;
         measurer = std::make_unique<SandboxedMeasurer>(std::move(sandbox));
         context.logger->info(
             "event=power source={} reason=\"{}\"",
             options.power->name().empty() ? "none" : options.power->name(),
             options.power->why_none());
-        return std::make_unique<MeasuringRunner>(
-            MeasuringRunnerOptions{.device_classes = *classes,
-                                   .max_threads = absl::GetFlag(FLAGS_threads)},
-            measurer.get(), &clock, metrics.get(), context.logger);
+        context.logger->info("event=profiles profiles={} reason=\"{}\"",
+                             absl::StrJoin(options.profiles, ","),
+                             profiles.why_not_pinned);
+        return std::make_unique<MeasuringRunner>(std::move(runner),
+                                                 measurer.get(), &clock,
+                                                 metrics.get(), context.logger);
       });
 }
 

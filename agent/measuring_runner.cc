@@ -1,18 +1,24 @@
 #include "agent/measuring_runner.h"
 
 #include <algorithm>
+#include <optional>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agent/device/cores.h"
 #include "agent/measure/meter_options.h"
+#include "common/status_macros.h"
 
 namespace hwnas::agent {
 namespace {
 
 constexpr int kMaxBatch = 4096;
+constexpr char kAsShipped[] = "as_shipped";
+constexpr char kPinned[] = "pinned";
 
 }  // namespace
 
@@ -24,7 +30,8 @@ MeasuringRunner::MeasuringRunner(MeasuringRunnerOptions options,
       measurer_(measurer),
       clock_(clock),
       metrics_(metrics),
-      logger_(std::move(logger)) {}
+      logger_(std::move(logger)),
+      preflight_wait_(options_.preflight.wait) {}
 
 v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
                                     fleet::TaskContext& context) {
@@ -50,7 +57,7 @@ v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
       hooks.progress = [&](const std::string& note) {
         context.ReportNote(note);
       };
-      status = measurer_->Measure(task.measure(), hooks, result);
+      status = Measure(task.measure(), hooks, result);
     }
   }
   const double seconds = absl::ToDoubleSeconds(clock_->Now() - begin);
@@ -81,6 +88,81 @@ v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
   return result;
 }
 
+absl::StatusOr<std::vector<std::string>> MeasuringRunner::WaitUntilFit(
+    const LatencyHooks& hooks) {
+  PreflightOptions options = options_.preflight;
+  options.wait = preflight_wait_;
+  HWNAS_ASSIGN_OR_RETURN(std::vector<std::string> flags,
+                         Preflight(options, *clock_, hooks));
+  preflight_wait_ =
+      flags.empty() ? options_.preflight.wait : preflight_wait_ / 2;
+  return flags;
+}
+
+absl::Status MeasuringRunner::Measure(const v1::MeasureTask& task,
+                                      const LatencyHooks& hooks,
+                                      v1::TaskResult& result) {
+  const v1::MeasureSpec& spec = task.measure();
+  const std::string profile = ProfileOf(spec);
+  std::optional<GovernorControl::Pinned> pinned;
+  if (profile == kPinned) {
+    std::vector<int> cores =
+        MeasuringCores({spec.cores().begin(), spec.cores().end()},
+                       std::max(1, spec.threads()), options_.preflight.root);
+    if (cores.empty()) cores = AllowedCores();
+    HWNAS_ASSIGN_OR_RETURN(GovernorControl::Pinned set,
+                           options_.governors->SetPerformance(cores));
+    pinned.emplace(std::move(set));
+  }
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<std::string> flags,
+                         WaitUntilFit(hooks));
+  HWNAS_RETURN_IF_ERROR(measurer_->Measure(task, hooks, result));
+  result.mutable_environment()->set_profile(profile);
+  for (v1::Measurement& measurement : *result.mutable_measurements()) {
+    // Memory and the like do not depend on it.
+    if (measurement.unit() == "MB") continue;
+    for (const std::string& flag : flags) measurement.add_flags(flag);
+  }
+  if (!pinned) return absl::OkStatus();
+  if (const absl::Status restored = pinned->Restore(); !restored.ok()) {
+    logger_->error("event=governor_not_restored reason=\"{}\"",
+                   std::string(restored.message()));
+  }
+  return absl::OkStatus();
+}
+
+std::string MeasuringRunner::ProfileOf(const v1::MeasureSpec& spec) const {
+  return spec.profile().empty() ? options_.profile : spec.profile();
+}
+
+absl::Status MeasuringRunner::CheckCores(const v1::MeasureSpec& spec) const {
+  if (spec.cores().empty()) return absl::OkStatus();
+  const std::vector<int> allowed = AllowedCores();
+  std::set<int> different;
+  std::vector<int> refused;
+  for (const int core : spec.cores()) {
+    if (!different.insert(core).second) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("core ", core, " is named twice in cores"));
+    }
+    if (std::find(allowed.begin(), allowed.end(), core) == allowed.end()) {
+      refused.push_back(core);
+    }
+  }
+  if (!refused.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cores ", absl::StrJoin(refused, ", "),
+                     " are not available here: expected some of ",
+                     absl::StrJoin(allowed, ", ")));
+  }
+  if (spec.cores_size() < std::max(1, spec.threads())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cores names ", spec.cores_size(), " for ", spec.threads(),
+                     " threads: expected at least as many"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status MeasuringRunner::CheckRequest(const v1::MeasureTask& task) const {
   const v1::MeasureSpec& spec = task.measure();
   const auto refuse = [](auto&&... parts) {
@@ -101,13 +183,16 @@ absl::Status MeasuringRunner::CheckRequest(const v1::MeasureTask& task) const {
     return refuse("precision \"", spec.precision(),
                   "\" is not available here: expected fp32");
   }
-  if (!spec.profile().empty() && spec.profile() != "as_shipped") {
-    return refuse("profile \"", spec.profile(),
-                  "\" is not available here: expected as_shipped");
+  const std::string profile = ProfileOf(spec);
+  if (profile != kAsShipped && profile != kPinned) {
+    return refuse("profile \"", profile,
+                  "\" is not known: expected as_shipped or pinned");
   }
-  if (!spec.cores().empty()) {
-    return refuse("cores cannot be chosen here: expected none");
+  if (profile == kPinned && options_.governors == nullptr) {
+    return refuse("profile \"pinned\" is not available here: ",
+                  options_.why_not_pinned);
   }
+  HWNAS_RETURN_IF_ERROR(CheckCores(spec));
   const int cores = static_cast<int>(AllowedCores().size());
   const int most =
       options_.max_threads > 0 ? options_.max_threads : std::max(cores, 1);

@@ -1,5 +1,6 @@
 // Does an agent's tasks: checks what is asked for, waits until nothing else
-// uses the cores, has the network measured, and counts how it went.
+// uses the cores, sets the clock's governor if the profile says so, has the
+// network measured, and counts how it went.
 #pragma once
 
 #include <memory>
@@ -8,7 +9,9 @@
 
 #include "absl/status/status.h"
 #include "agent/agent_metrics.h"
+#include "agent/device/governor.h"
 #include "agent/measure/measurer.h"
+#include "agent/measure/preflight.h"
 #include "agent/measure/steady_clock.h"
 #include "common/host_cores_lock.h"
 #include "common/log.h"
@@ -24,6 +27,15 @@ struct MeasuringRunnerOptions {
   // Most threads that a task may ask for; 0: the number of cores.
   int max_threads = 0;
   std::string cores_lock = HostCoresLock::DefaultPath();
+  // Before each measurement. A wait in vain halves the next one, so that a
+  // machine that is always busy does not cost it each time.
+  PreflightOptions preflight;
+  // For tasks that name none: "as_shipped" or "pinned".
+  std::string profile = "as_shipped";
+  // Sets governors for "pinned"; must outlive the runner. Null: cannot, for
+  // `why_not_pinned`.
+  GovernorControl* governors = nullptr;
+  std::string why_not_pinned;
 };
 
 // Thread-safe; measures one task at a time.
@@ -39,12 +51,22 @@ class MeasuringRunner final : public fleet::TaskRunner {
 
  private:
   absl::Status CheckRequest(const v1::MeasureTask& task) const;
+  absl::Status CheckCores(const v1::MeasureSpec& spec) const;
+  std::string ProfileOf(const v1::MeasureSpec& spec) const;
+  // Waits for a fit machine. Returns what still speaks against it, as flags.
+  absl::StatusOr<std::vector<std::string>> WaitUntilFit(
+      const LatencyHooks& hooks);
+  // With the cores ours and the clock as the profile says.
+  absl::Status Measure(const v1::MeasureTask& task, const LatencyHooks& hooks,
+                       v1::TaskResult& result);
 
   const MeasuringRunnerOptions options_;
   Measurer* const measurer_;
   SteadyClock* const clock_;
   AgentMetrics* const metrics_;
   const std::shared_ptr<Logger> logger_;
+  // Of the next measurement. Used by the one that has the cores.
+  absl::Duration preflight_wait_;
 };
 
 }  // namespace hwnas::agent

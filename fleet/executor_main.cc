@@ -32,23 +32,6 @@ namespace {
 
 constexpr int kMaxExecutorsPerHost = 256;
 
-std::string StateFolder() {
-  const auto get = [](const char* name) {
-    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
-    return std::string(value == nullptr ? "" : value);
-  };
-  if (std::string dir = get("HWNAS_STATE_DIR"); !dir.empty()) return dir;
-  if (std::string dir = get("XDG_STATE_HOME"); !dir.empty()) {
-    return dir + "/hwnas";
-  }
-  if (std::string dir = get("HOME"); !dir.empty()) {
-    return dir + "/.local/state/hwnas";
-  }
-  std::error_code error;
-  const auto temporary = std::filesystem::temp_directory_path(error);
-  return error ? "/tmp/hwnas" : (temporary / "hwnas").string();
-}
-
 // Who we are, and the proof that no other process on this machine is it: a lock
 // on the spool that the kernel frees when the process dies.
 struct Identity {
@@ -216,9 +199,14 @@ absl::Status Serve(const ExecutorOptions& options,
   hello.mutable_accelerators()->Assign(options.accelerators.begin(),
                                        options.accelerators.end());
   if (options.power) *hello.mutable_power() = *options.power;
+  hello.mutable_profiles()->Assign(options.profiles.begin(),
+                                   options.profiles.end());
   *hello.mutable_environment() = context.environment;
   client_options.spool_dir = identity.spool_dir;
   client_options.drain_grace = options.drain_grace;
+  if (options.kind == v1::AGENT) {
+    client_options.read_environment = [&host] { return host.ReadState(); };
+  }
   FleetClient client(std::move(client_options),
                      DialController(options.controller), runner.get(),
                      Clock::Real(), logger);
@@ -260,6 +248,23 @@ absl::Status Serve(const ExecutorOptions& options,
 }
 
 }  // namespace
+
+std::string StateFolder() {
+  const auto get = [](const char* name) {
+    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
+    return std::string(value == nullptr ? "" : value);
+  };
+  if (std::string dir = get("HWNAS_STATE_DIR"); !dir.empty()) return dir;
+  if (std::string dir = get("XDG_STATE_HOME"); !dir.empty()) {
+    return dir + "/hwnas";
+  }
+  if (std::string dir = get("HOME"); !dir.empty()) {
+    return dir + "/.local/state/hwnas";
+  }
+  std::error_code error;
+  const auto temporary = std::filesystem::temp_directory_path(error);
+  return error ? "/tmp/hwnas" : (temporary / "hwnas").string();
+}
 
 int RunExecutor(const ExecutorOptions& options,
                 const TaskRunnerFactory& create_runner) {

@@ -25,6 +25,11 @@
 
 namespace hwnas::fleet {
 
+// Where executors keep what must survive them: $HWNAS_STATE_DIR,
+// $XDG_STATE_HOME/hwnas, ~/.local/state/hwnas or a temporary folder: the first
+// that is set. It need not exist.
+std::string StateFolder();
+
 struct ExecutorOptions {
   v1::ExecutorKind kind = v1::EXECUTOR_KIND_UNSPECIFIED;
   // "hwnas-worker": names the process in logs.
@@ -36,9 +41,7 @@ struct ExecutorOptions {
   // 1 to 63 of [a-z0-9-], unique in the fleet. Empty: "worker-{host name}" or
   // "agent-{host name}", with "-2", "-3", ... for further ones of this machine.
   std::string id;
-  // Empty: {state folder}/{id}, where the state folder is $HWNAS_STATE_DIR,
-  // $XDG_STATE_HOME/hwnas, ~/.local/state/hwnas or a temporary folder: the
-  // first that is set.
+  // Empty: {StateFolder()}/{id}.
   std::string spool_dir;
   // host:port of the metrics page; port 0 takes a free one. Empty: none.
   std::string metrics;
@@ -52,6 +55,7 @@ struct ExecutorOptions {
   std::vector<std::string> accelerators;
   // Of an agent.
   std::optional<v1::PowerSource> power;
+  std::vector<std::string> profiles;
   // Threads the work uses, for the environment in Hello; 0: not known.
   int threads = 0;
   // On SIGTERM: how long running tasks may go on before they are handed back.

@@ -1,5 +1,7 @@
 #include "fleet/fleet_client.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -197,9 +199,9 @@ class FleetClient::Impl {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // The reading thread of a session. False: the peer breaks the protocol.
-  bool Handle(const v1::SessionResponse& message);
+  bool Handle(v1::SessionResponse& message);
   void OnWelcome(const v1::Welcome& welcome);
-  void OnAssignment(const v1::Task& task);
+  void OnAssignment(v1::Task task);
   void OnAck(const v1::ResultAck& ack);
   void OnCancel(const v1::CancelTask& cancel);
   void OnDrainRequest();
@@ -395,6 +397,7 @@ void FleetClient::Impl::WriteMessages(Stream& stream,
                                       grpc::ClientContext& context) {
   const Steady::time_point welcome_deadline = After(options_.welcome_timeout);
   Steady::time_point last_heartbeat = Steady::now();
+  Steady::time_point next_environment = last_heartbeat;
   bool drain_told = false;
   for (;;) {
     v1::SessionRequest message;
@@ -448,6 +451,12 @@ void FleetClient::Impl::WriteMessages(Stream& stream,
       absl::StatusOr<v1::TaskResult> result = LoadResult(*to_load);
       if (!result.ok()) continue;
       *message.mutable_result() = *std::move(result);
+    }
+    if (message.has_heartbeat() && options_.read_environment &&
+        Steady::now() >= next_environment) {
+      next_environment = After(options_.environment_interval);
+      *message.mutable_heartbeat()->mutable_environment() =
+          options_.read_environment();
     }
     if (!stream.Write(message)) return;
   }
@@ -547,7 +556,7 @@ void FleetClient::Impl::WaitUntil(Steady::time_point deadline) {
 
 // ---- From the controller ----
 
-bool FleetClient::Impl::Handle(const v1::SessionResponse& message) {
+bool FleetClient::Impl::Handle(v1::SessionResponse& message) {
   bool welcomed;
   {
     MutexLock lock(&mutex_);
@@ -564,7 +573,8 @@ bool FleetClient::Impl::Handle(const v1::SessionResponse& message) {
       OnWelcome(message.welcome());
       break;
     case v1::SessionResponse::kAssignment:
-      OnAssignment(message.assignment());
+      // Not copied: it may hold a model of many megabytes.
+      OnAssignment(std::move(*message.mutable_assignment()));
       break;
     case v1::SessionResponse::kResultAck:
       OnAck(message.result_ack());
@@ -613,8 +623,8 @@ void FleetClient::Impl::OnWelcome(const v1::Welcome& welcome) {
   changed_.SignalAll();
 }
 
-void FleetClient::Impl::OnAssignment(const v1::Task& task) {
-  const v1::LeaseKey& lease = task.lease();
+void FleetClient::Impl::OnAssignment(v1::Task task) {
+  const v1::LeaseKey lease = task.lease();
   if (lease.task_id().empty() || lease.task_id().size() > kMaxTaskIdBytes ||
       lease.attempt() < 1) {
     logger_->warn(
@@ -623,7 +633,7 @@ void FleetClient::Impl::OnAssignment(const v1::Task& task) {
         kMaxTaskIdBytes, lease.task_id().size(), lease.attempt());
     return;
   }
-  auto job = std::make_shared<Job>(task);
+  auto job = std::make_shared<Job>(std::move(task));
   MutexLock lock(&mutex_);
   if (jobs_.contains(job->id)) return;
   if (const auto it = FindPending(job->id); it != pending_.end()) {
@@ -640,7 +650,7 @@ void FleetClient::Impl::OnAssignment(const v1::Task& task) {
     Refuse(lease, "the executor has more tasks than it can hold", true);
     return;
   }
-  if (task.work_case() == v1::Task::WORK_NOT_SET) {
+  if (job->task.work_case() == v1::Task::WORK_NOT_SET) {
     ++failed_;
     Refuse(lease,
            "the task names no work that this version knows: expected train or "
@@ -649,7 +659,7 @@ void FleetClient::Impl::OnAssignment(const v1::Task& task) {
     return;
   }
   logger_->info("event=assigned lease={} trial={}", Quoted(job->id),
-                Quoted(task.trial()));
+                Quoted(job->task.trial()));
   jobs_.emplace(job->id, job);
   queue_.push_back(std::move(job));
   changed_.SignalAll();
@@ -772,6 +782,9 @@ void FleetClient::Impl::RunSlot() {
       job->progress.set_note("");
     }
     FinishJob(job, RunTask(job));
+    // An idle executor keeps nothing of a large task.
+    job.reset();
+    malloc_trim(0);
   }
 }
 

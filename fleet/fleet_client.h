@@ -71,6 +71,10 @@ struct FleetClientOptions {
   absl::Duration duplicate_grace = absl::Seconds(30);
   // A session without Welcome for this long is given up and dialled anew.
   absl::Duration welcome_timeout = absl::Seconds(30);
+  // The machine as it is now, for a heartbeat every `environment_interval`.
+  // Called by the thread of Run(). Null: heartbeats do not tell it.
+  std::function<v1::Environment()> read_environment;
+  absl::Duration environment_interval = absl::Seconds(30);
 };
 
 // Thread-safe.

@@ -95,14 +95,8 @@ std::string HostEnvironment::CpuModel() const {
                       " part ", part);
 }
 
-v1::Environment HostEnvironment::Read(int core) const {
+v1::Environment HostEnvironment::ReadState(int core) const {
   v1::Environment environment;
-  char host[256] = "";
-  if (gethostname(host, sizeof(host) - 1) == 0) environment.set_host(host);
-  environment.set_cpu_model(CpuModel());
-  environment.set_logical_cores(
-      static_cast<int>(std::thread::hardware_concurrency()));
-
   const std::string cpufreq =
       absl::StrCat("/sys/devices/system/cpu/cpu", core, "/cpufreq/");
   environment.set_cpu_governor(
@@ -148,7 +142,16 @@ v1::Environment HostEnvironment::Read(int core) const {
     }
   }
   if (hottest) environment.set_temperature_c(*hottest);
+  return environment;
+}
 
+v1::Environment HostEnvironment::Read(int core) const {
+  v1::Environment environment = ReadState(core);
+  char host[256] = "";
+  if (gethostname(host, sizeof(host) - 1) == 0) environment.set_host(host);
+  environment.set_cpu_model(CpuModel());
+  environment.set_logical_cores(
+      static_cast<int>(std::thread::hardware_concurrency()));
   std::string distribution =
       Field(absl::StrReplaceAll(ReadText("/etc/os-release"), {{"=", ":"}}),
             "PRETTY_NAME");

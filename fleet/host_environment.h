@@ -23,6 +23,10 @@ class HostEnvironment {
   // are those of `core`.
   v1::Environment Read(int core = 0) const;
 
+  // Of that only what changes by itself: load, temperature, governor and
+  // frequency. Cheaper.
+  v1::Environment ReadState(int core = 0) const;
+
   // Equal for processes that share cores, different otherwise: the kernel's
   // boot id (containers of one machine share it, virtual machines have their
   // own), else the machine id, else the host name. [a-z0-9-].

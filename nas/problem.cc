@@ -25,6 +25,17 @@ constexpr MetricInfo kMetrics[] = {
     {"latency_p90_ms", "ms", MetricSource::kMeasured, false, true,
      "90th percentile of the time of one inference on the device, in "
      "milliseconds"},
+    {"latency_p99_ms", "ms", MetricSource::kMeasured, false, true,
+     "99th percentile of the time of one inference on the device, in "
+     "milliseconds"},
+    {"latency_warmup_ms", "ms", MetricSource::kMeasured, false, true,
+     "Median time of one inference on the device before it has settled, in "
+     "milliseconds"},
+    {"latency_first_ms", "ms", MetricSource::kMeasured, false, true,
+     "Time of the first inference on the device after loading, in "
+     "milliseconds"},
+    {"load_ms", "ms", MetricSource::kMeasured, false, true,
+     "Time to load the model on the device, in milliseconds"},
     {"peak_memory_mb", "MB", MetricSource::kMeasured, false, true,
      "Largest resident memory of the inference process on the device, in "
      "megabytes (1e6 bytes)"},

@@ -11,6 +11,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/files.h"
 
@@ -96,6 +97,34 @@ std::vector<int> ChooseCores(std::vector<int> allowed, int count,
   }
   std::sort(chosen.begin(), chosen.end());
   return chosen;
+}
+
+std::vector<int> MeasuringCores(const std::vector<int>& wanted, int threads,
+                                const std::string& root) {
+  if (!wanted.empty()) return wanted;
+  std::vector<int> allowed = AllowedCores();
+  // Free cores beside ours make pinning worth while.
+  if (threads >= static_cast<int>(allowed.size())) return {};
+  return ChooseCores(std::move(allowed), threads, root);
+}
+
+std::vector<int> HyperThreads(int core, const std::string& root) {
+  std::vector<int> cores;
+  const std::string base(absl::StripSuffix(root, "/"));
+  const std::string list =
+      ReadTopology(base, core, "topology/thread_siblings_list");
+  // "0,64" or "0-1".
+  for (const absl::string_view range : absl::StrSplit(list, ',')) {
+    const std::pair<absl::string_view, absl::string_view> ends =
+        absl::StrSplit(range, absl::MaxSplits('-', 1));
+    int first;
+    int last;
+    if (!absl::SimpleAtoi(ends.first, &first)) continue;
+    if (!absl::SimpleAtoi(ends.second, &last)) last = first;
+    for (int i = first; i <= last && i < kMaxCores; ++i) cores.push_back(i);
+  }
+  if (cores.empty()) cores.push_back(core);
+  return cores;
 }
 
 ScopedPinning::ScopedPinning(const std::vector<int>& cores) {

@@ -19,6 +19,16 @@ std::vector<int> AllowedCores();
 std::vector<int> ChooseCores(std::vector<int> allowed, int count,
                              const std::string& root = "/");
 
+// Where `threads` threads are to be measured: on `wanted` if there are any,
+// else on the best of the allowed cores if there are more than `threads`.
+// Empty: on all cores, without pinning.
+std::vector<int> MeasuringCores(const std::vector<int>& wanted, int threads,
+                                const std::string& root = "/");
+
+// The cores that are hyper-threads of the same physical core as `core`, itself
+// among them, ascending. Only itself where /sys below `root` does not tell.
+std::vector<int> HyperThreads(int core, const std::string& root = "/");
+
 // Pins the calling thread, and threads it starts meanwhile, until destroyed.
 class ScopedPinning {
  public:

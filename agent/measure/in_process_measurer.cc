@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "agent/device/cores.h"
 #include "agent/device/interference.h"
 #include "agent/device/power/raspberry_pi.h"
@@ -55,14 +56,15 @@ absl::Status InProcessMeasurer::Measure(const v1::MeasureTask& task,
         "the task names no model: expected a graph or an ONNX file");
   }
 
-  // Free cores beside ours make pinning worth while; threads of the session
-  // inherit it.
-  const std::vector<int> allowed = AllowedCores();
-  std::vector<int> chosen;
-  if (session_options.threads < static_cast<int>(allowed.size())) {
-    chosen = ChooseCores(allowed, session_options.threads, options_.root);
+  // Threads of the session inherit it.
+  const ScopedPinning pinning(
+      MeasuringCores({spec.cores().begin(), spec.cores().end()},
+                     session_options.threads, options_.root));
+  if (!spec.cores().empty() && pinning.cores().empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the system refuses to pin to the cores ",
+                     absl::StrJoin(spec.cores(), ", ")));
   }
-  const ScopedPinning pinning(chosen);
   const int core = pinning.cores().empty() ? 0 : pinning.cores().front();
   v1::Environment& environment = *result.mutable_environment();
   environment = host_.Read(core);
@@ -80,15 +82,20 @@ absl::Status InProcessMeasurer::Measure(const v1::MeasureTask& task,
                          runtime_->Load(model, session_options));
   const double load_ms =
       absl::ToDoubleMilliseconds(clock_->Now() - before_load);
-  HostInterference interference(
-      pinning.cores().empty() ? std::vector<int>() : pinning.cores(),
-      options_.root);
+  HostInterference host_interference({.cores = pinning.cores(),
+                                      .threads = session_options.threads,
+                                      .throttled = options_.throttled,
+                                      .root = options_.root},
+                                     clock_);
   HWNAS_ASSIGN_OR_RETURN(
       const LatencyReport report,
-      MeasureLatency(*session, meter_options, *clock_, &interference, hooks));
+      MeasureLatency(*session, meter_options, *clock_,
+                     options_.interference != nullptr ? options_.interference
+                                                      : &host_interference,
+                     hooks));
 
   // As they were under load.
-  const v1::Environment after = host_.Read(core);
+  const v1::Environment after = host_.ReadState(core);
   if (after.has_cpu_frequency_mhz()) {
     environment.set_cpu_frequency_mhz(after.cpu_frequency_mhz());
   }
@@ -97,27 +104,15 @@ absl::Status InProcessMeasurer::Measure(const v1::MeasureTask& task,
   }
 
   const std::string& device_class = task.device_class();
-  v1::Measurement& latency = AddMeasurement(
-      result, "latency_ms", report.median_ms, "ms",
-      static_cast<int64_t>(report.block_ms.size()), device_class);
-  if (report.mad_ms) latency.set_spread(*report.mad_ms);
-  if (report.ci_ms) {
-    latency.set_ci_low(report.ci_ms->low);
-    latency.set_ci_high(report.ci_ms->high);
-  }
-  v1::Measurement& p90 =
-      AddMeasurement(result, "latency_p90_ms", report.p90_ms, "ms",
-                     report.inference_count, device_class);
-  for (v1::Measurement* measurement : {&latency, &p90}) {
-    measurement->mutable_flags()->Assign(report.flags.begin(),
-                                         report.flags.end());
-  }
+  AddLatency(report, load_ms, device_class, result);
   v1::LatencySamples& samples = *result.mutable_latency_samples();
   samples.mutable_block_latency_ms()->Assign(report.block_ms.begin(),
                                              report.block_ms.end());
   samples.set_inferences_per_block(report.inferences_per_block);
   samples.set_first_ms(report.first_ms);
   samples.set_load_ms(load_ms);
+  samples.mutable_warmup_block_latency_ms()->Assign(
+      report.warmup_block_ms.begin(), report.warmup_block_ms.end());
   samples.set_warmup_inferences(report.warmup_inferences);
   *samples.mutable_total_time() = ToProto(report.total_time);
 
@@ -138,6 +133,44 @@ absl::Status InProcessMeasurer::Measure(const v1::MeasureTask& task,
   hooks.progress("measuring memory");
   MeasureMemory(model, session_options, device_class, result);
   return absl::OkStatus();
+}
+
+void InProcessMeasurer::AddLatency(const LatencyReport& report, double load_ms,
+                                   const std::string& device_class,
+                                   v1::TaskResult& result) const {
+  const auto add = [&](const char* metric, double value, int64_t count) {
+    return &AddMeasurement(result, metric, value, "ms", count, device_class);
+  };
+  v1::Measurement& latency = *add("latency_ms", report.median_ms,
+                                  static_cast<int64_t>(report.block_ms.size()));
+  if (report.mad_ms) latency.set_spread(*report.mad_ms);
+  if (report.ci_ms) {
+    latency.set_ci_low(report.ci_ms->low);
+    latency.set_ci_high(report.ci_ms->high);
+  }
+  add("latency_p90_ms", report.p90_ms, report.inference_count);
+  if (report.p99_ms) {
+    add("latency_p99_ms", *report.p99_ms, report.inference_count);
+  }
+  for (v1::Measurement& measurement : *result.mutable_measurements()) {
+    measurement.mutable_flags()->Assign(report.flags.begin(),
+                                        report.flags.end());
+  }
+  if (!report.p99_ms) {
+    v1::MissingMetric& missing = *result.add_missing_metrics();
+    missing.set_metric("latency_p99_ms");
+    missing.set_reason(absl::StrCat(
+        report.inference_count, " inferences were timed: expected at least ",
+        kMinInferencesForP99, "; a longer min_time gives them"));
+  }
+  v1::Measurement& warmup =
+      *add("latency_warmup_ms", Median(report.warmup_block_ms),
+           static_cast<int64_t>(report.warmup_block_ms.size()));
+  if (report.warmup_block_ms.size() >= 2) {
+    warmup.set_spread(MedianAbsoluteDeviation(report.warmup_block_ms));
+  }
+  add("latency_first_ms", report.first_ms, 1);
+  add("load_ms", load_ms, 1);
 }
 
 absl::Status InProcessMeasurer::MeasureEnergyOf(Session& session,
@@ -164,7 +197,7 @@ absl::Status InProcessMeasurer::MeasureEnergyOf(Session& session,
       const EnergyReport report,
       MeasureEnergy(session, *options_.power, meter_options, *clock_, hooks,
                     [&]() -> std::optional<double> {
-                      const v1::Environment now = host_.Read(core);
+                      const v1::Environment now = host_.ReadState(core);
                       if (!now.has_cpu_frequency_mhz()) return std::nullopt;
                       return now.cpu_frequency_mhz();
                     }));

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "agent/device/interference.h"
 #include "agent/device/power/power_sampler.h"
 #include "agent/measure/measurer.h"
 #include "agent/measure/steady_clock.h"
@@ -33,6 +34,9 @@ struct InProcessMeasurerOptions {
   // What a Raspberry Pi says of its throttling (ParseThrottled). Null
   // elsewhere.
   std::function<std::optional<uint32_t>()> throttled;
+  // Told from instead of the machine's own counters; must outlive the measurer.
+  // Null: those.
+  Interference* interference = nullptr;
 };
 
 // An ONNX file of the graph with some weights. INVALID_ARGUMENT if the graph is
@@ -54,6 +58,9 @@ class InProcessMeasurer final : public Measurer {
                        v1::TaskResult& result) override;
 
  private:
+  void AddLatency(const LatencyReport& report, double load_ms,
+                  const std::string& device_class,
+                  v1::TaskResult& result) const;
   // What the sensor does not tell goes to `result`'s missing metrics.
   absl::Status MeasureEnergyOf(Session& session, int inferences_per_block,
                                int core, const LatencyHooks& hooks,

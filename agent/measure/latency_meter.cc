@@ -2,8 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "agent/measure/disturbance.h"
 #include "common/status_macros.h"
 
 namespace hwnas::agent {
@@ -21,9 +26,11 @@ constexpr size_t kMinBlocks = 10;
 constexpr size_t kMaxBlocks = 100'000;
 // Single inferences kept for the quantile; then every second one, and so on.
 constexpr size_t kMaxSingles = size_t{1} << 18;
-// The median shrugs off some disturbed blocks, but not this share of them.
-constexpr double kNoisyBlockShare = 0.25;
-constexpr double kNoisyStealShare = 0.02;
+constexpr double kConfidence = 0.95;
+constexpr int kMaxSinglesPerBlock = 4096;
+// Ten of the ticks that the kernel counts in.
+constexpr absl::Duration kStretch = absl::Milliseconds(100);
+constexpr double kMaxClockSpread = 0.1;
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(250);
 
 // Keeps at most kMaxSingles of a stream, evenly.
@@ -37,7 +44,6 @@ class Singles {
     values_.resize(values_.size() / 2);
     stride_ *= 2;
   }
-  int64_t count() const { return count_; }
   const std::vector<double>& values() const { return values_; }
 
  private:
@@ -75,7 +81,7 @@ class Meter {
     const double tolerance =
         std::max(kWarmupTolerance, options_.target_half_width);
     double per_inference_ms = report_.first_ms;
-    std::vector<double> blocks;
+    std::vector<double>& blocks = report_.warmup_block_ms;
     do {
       HWNAS_RETURN_IF_ERROR(CheckCancelled());
       // Sized by the last block, since the first inference may be far slower.
@@ -97,67 +103,168 @@ class Meter {
     return absl::OkStatus();
   }
 
+  // A timed block.
+  struct Block {
+    double ms = 0;  // Mean of its inferences.
+    std::vector<double> singles_ms;
+    Disturbances found;
+    std::optional<double> frequency_mhz;
+  };
+
   absl::Status TimeBlocks() {
-    const InterferenceCounts before = Counts();
-    const absl::Duration begin = clock_.Now();
-    absl::Duration next_progress = begin;
+    timed_begin_ = clock_.Now();
+    next_progress_ = timed_begin_;
     size_t next_check = kMinBlocks;
-    size_t disturbed = 0;
-    Singles singles;
-    std::vector<double>& blocks = report_.block_ms;
     bool converged = false;
+    host_ = Host();
+    thread_ = Thread();
     for (;;) {
-      HWNAS_RETURN_IF_ERROR(CheckCancelled());
-      const int64_t preempted = Preemptions();
-      HWNAS_ASSIGN_OR_RETURN(const double block_ms,
-                             TimeBlock(report_.inferences_per_block, &singles));
-      if (Preemptions() != preempted) ++disturbed;
-      blocks.push_back(block_ms);
-      const absl::Duration now = clock_.Now();
-      const bool last = now >= deadline_ || blocks.size() >= kMaxBlocks;
-      if (last ||
-          (blocks.size() >= next_check && now - begin >= options_.min_time)) {
+      HWNAS_RETURN_IF_ERROR(TimeStretch());
+      const bool last =
+          clock_.Now() >= deadline_ || blocks_.size() >= kMaxBlocks;
+      const size_t good = report_.block_ms.size();
+      if (last || (good >= next_check && good_time_ >= options_.min_time)) {
         // Looking after every block would stop at lucky moments.
-        next_check = blocks.size() + blocks.size() / 10 + 1;
+        next_check = good + good / 10 + 1;
         converged = Converged();
         if (converged || last) break;
       }
-      if (now >= next_progress) {
-        next_progress = now + kProgressInterval;
-        hooks_.progress(absl::StrFormat("measuring, %d blocks of %d",
-                                        blocks.size(),
-                                        report_.inferences_per_block));
-      }
+      if (RepeatedEnough()) break;
     }
-    const absl::Duration elapsed = clock_.Now() - begin;
-    Summarise(singles, converged);
-    FlagInterference(before, elapsed, disturbed);
+    // Rather marked numbers than none.
+    if (report_.block_ms.size() < kMinBlocks && disturbed() > 0) {
+      UseDisturbed();
+      converged = Converged();
+    }
+    Summarise(converged);
+    FlagDisturbances();
     return absl::OkStatus();
+  }
+
+  // Blocks of some 0.1 s, judged each by what happened to this process, and
+  // together by what happened to the machine.
+  absl::Status TimeStretch() {
+    absl::Duration length = kStretch;
+    if (good_time_ < options_.min_time) {
+      length = std::min(length, options_.min_time - good_time_);
+    }
+    std::vector<Block> stretch;
+    const absl::Duration begin = clock_.Now();
+    absl::Duration now = begin;
+    do {
+      HWNAS_RETURN_IF_ERROR(CheckCancelled());
+      const absl::Duration block_begin = clock_.Now();
+      Block& block = stretch.emplace_back();
+      HWNAS_ASSIGN_OR_RETURN(
+          block.ms, TimeBlock(report_.inferences_per_block, &block.singles_ms));
+      now = clock_.Now();
+      const ThreadCounts after = Thread();
+      block.found = JudgeBlock(thread_, after, now - block_begin);
+      block.frequency_mhz = after.frequency_mhz;
+      thread_ = after;
+      TellProgress(now, blocks_.size() + stretch.size());
+    } while (now - begin < length && now < deadline_ &&
+             blocks_.size() + stretch.size() < kMaxBlocks);
+    const HostCounts after = Host();
+    const Disturbances found = JudgeHost(host_, after, now - begin);
+    if (!found.any()) AddQuietStretch(after, now - begin);
+    host_ = after;
+    // What the reading itself did is not the next block's.
+    thread_ = Thread();
+    for (Block& block : stretch) {
+      block.found |= found;
+      TakeBlock(std::move(block));
+    }
+    return absl::OkStatus();
+  }
+
+  void TakeBlock(Block block) {
+    Singles& singles = block.found.any() ? disturbed_singles_ : singles_;
+    for (const double single_ms : block.singles_ms) singles.Add(single_ms);
+    block.singles_ms = {};
+    if (!block.found.any()) {
+      good_time_ += absl::Milliseconds(block.ms) * report_.inferences_per_block;
+      report_.block_ms.push_back(block.ms);
+    }
+    blocks_.push_back(std::move(block));
+  }
+
+  void UseDisturbed() {
+    report_.block_ms.clear();
+    for (const Block& block : blocks_) report_.block_ms.push_back(block.ms);
+    for (const double single_ms : disturbed_singles_.values()) {
+      singles_.Add(single_ms);
+    }
+    used_disturbed_ = true;
+  }
+
+  // Twice of what undisturbed blocks would have taken; within max_time anyway.
+  bool RepeatedEnough() const {
+    return disturbed() >= std::max(kMinBlocks, report_.block_ms.size()) &&
+           clock_.Now() - timed_begin_ >=
+               2 * std::max(options_.min_time, good_time_);
+  }
+
+  size_t disturbed() const {
+    return std::count_if(blocks_.begin(), blocks_.end(),
+                         [](const Block& b) { return b.found.any(); });
+  }
+
+  // Each stretch may have a little of it; together it may be too much.
+  void AddQuietStretch(const HostCounts& after, absl::Duration elapsed) {
+    const auto add = [](const std::optional<double>& from,
+                        const std::optional<double>& to,
+                        std::optional<double>* sum) {
+      if (from && to) *sum = sum->value_or(0) + *to - *from;
+    };
+    add(host_.steal_seconds, after.steal_seconds, &quiet_.steal_seconds);
+    add(host_.others_seconds, after.others_seconds, &quiet_.others_seconds);
+    add(host_.siblings_seconds, after.siblings_seconds,
+        &quiet_.siblings_seconds);
+    quiet_.other_cores = after.other_cores;
+    quiet_.sibling_cores = after.sibling_cores;
+    quiet_time_ += elapsed;
+  }
+
+  std::optional<Interval> ConfidenceInterval() const {
+    if (report_.block_ms.empty()) return std::nullopt;
+    return MedianConfidenceInterval(report_.block_ms, kConfidence,
+                                    CorrelationTime(report_.block_ms));
   }
 
   bool Converged() const {
     if (report_.block_ms.size() < kMinBlocks) return false;
-    const auto ci = MedianConfidenceInterval(report_.block_ms);
+    const auto ci = ConfidenceInterval();
     if (!ci) return false;
     const double median = Median(report_.block_ms);
     const double allowed = options_.target_half_width * median;
     return ci->high - median <= allowed && median - ci->low <= allowed;
   }
 
-  void Summarise(const Singles& singles, bool converged) {
+  void Summarise(bool converged) {
     const std::vector<double>& blocks = report_.block_ms;
     report_.median_ms = Median(blocks);
     if (blocks.size() >= 2) {
       report_.mad_ms = MedianAbsoluteDeviation(blocks);
     }
-    report_.ci_ms = MedianConfidenceInterval(blocks);
-    report_.p90_ms = Quantile(singles.values(), 0.9);
-    report_.inference_count = singles.count();
+    report_.ci_ms = ConfidenceInterval();
+    report_.p90_ms = Quantile(singles_.values(), 0.9);
+    if (singles_.values().size() >= size_t{kMinInferencesForP99}) {
+      report_.p99_ms = Quantile(singles_.values(), 0.99);
+    }
+    report_.inference_count =
+        static_cast<int64_t>(blocks.size()) * report_.inferences_per_block;
     if (converged) return;
+    const std::string spent = absl::FormatDuration(
+        absl::Trunc(clock_.Now() - timed_begin_, absl::Milliseconds(1)));
     if (!report_.ci_ms) {
       report_.flags.push_back(
-          absl::StrFormat("UNCONVERGED: only %d blocks in %s", blocks.size(),
-                          absl::FormatDuration(options_.max_time)));
+          blocks.size() < kMinBlocks
+              ? absl::StrFormat("UNCONVERGED: only %d blocks in %s",
+                                blocks.size(), spent)
+              : absl::StrFormat("UNCONVERGED: the latency drifted over all %d "
+                                "blocks in %s",
+                                blocks.size(), spent));
       return;
     }
     const double half_width = std::max(report_.ci_ms->high - report_.median_ms,
@@ -166,45 +273,78 @@ class Meter {
     report_.flags.push_back(absl::StrFormat(
         "UNCONVERGED: 95 %% interval within %.1f %% of the median over %d "
         "blocks in %s, not %.1f %%",
-        100 * half_width, blocks.size(),
-        absl::FormatDuration(options_.max_time),
+        100 * half_width, blocks.size(), spent,
         100 * options_.target_half_width));
   }
 
-  void FlagInterference(const InterferenceCounts& before,
-                        absl::Duration elapsed, size_t disturbed) {
-    const InterferenceCounts after = Counts();
-    const double disturbed_share = static_cast<double>(disturbed) /
-                                   static_cast<double>(report_.block_ms.size());
-    // One switch is nothing, however few the blocks.
-    if (disturbed >= 2 && disturbed_share > kNoisyBlockShare) {
-      report_.flags.push_back(absl::StrFormat(
-          "NOISY: %d of %d blocks were preempted (%d times)", disturbed,
-          report_.block_ms.size(), after.preemptions - before.preemptions));
-    }
-    if (before.steal_seconds && after.steal_seconds) {
-      const double stolen = (*after.steal_seconds - *before.steal_seconds) /
-                            absl::ToDoubleSeconds(elapsed);
-      if (stolen > kNoisyStealShare) {
-        report_.flags.push_back(absl::StrFormat(
-            "NOISY: the hypervisor took %.1f %% of the core", 100 * stolen));
+  void FlagDisturbances() {
+    const size_t count = disturbed();
+    report_.disturbed_blocks = static_cast<int64_t>(count);
+    if (used_disturbed_ || count > report_.block_ms.size()) {
+      std::vector<std::string> reasons;
+      for (int i = 0; i < kDisturbanceKinds; ++i) {
+        const auto kind = static_cast<Disturbance>(i);
+        const auto times =
+            std::count_if(blocks_.begin(), blocks_.end(),
+                          [&](const Block& b) { return b.found.Has(kind); });
+        if (times > 0) {
+          reasons.push_back(absl::StrCat(Describe(kind), " (", times, ")"));
+        }
       }
+      report_.flags.push_back(
+          absl::StrFormat("NOISY: %d of %d blocks were disturbed: %s", count,
+                          blocks_.size(), absl::StrJoin(reasons, ", ")));
+      return;
     }
+    const HostCounts none = {
+        .steal_seconds = 0, .others_seconds = 0, .siblings_seconds = 0};
+    const Disturbances found = JudgeHost(none, quiet_, quiet_time_);
+    for (int i = 0; i < kDisturbanceKinds; ++i) {
+      const auto kind = static_cast<Disturbance>(i);
+      if (!found.Has(kind)) continue;
+      report_.flags.push_back(
+          absl::StrCat("NOISY: all the time, a little: ", Describe(kind)));
+    }
+    FlagClock();
+  }
+
+  void FlagClock() {
+    double low = std::numeric_limits<double>::infinity();
+    double high = 0;
+    for (const Block& block : blocks_) {
+      if (!block.frequency_mhz || block.found.any()) continue;
+      low = std::min(low, *block.frequency_mhz);
+      high = std::max(high, *block.frequency_mhz);
+    }
+    if (high == 0 || high - low <= kMaxClockSpread * high) return;
+    report_.flags.push_back(absl::StrFormat(
+        "NOISY: the clock of the core was between %.0f and %.0f MHz", low,
+        high));
+  }
+
+  void TellProgress(absl::Duration now, size_t blocks) {
+    if (now < next_progress_) return;
+    next_progress_ = now + kProgressInterval;
+    hooks_.progress(absl::StrFormat("measuring, %d blocks of %d", blocks,
+                                    report_.inferences_per_block));
   }
 
   // Mean milliseconds of one of `count` inferences.
-  absl::StatusOr<double> TimeBlock(int count, Singles* singles) {
+  absl::StatusOr<double> TimeBlock(int count, std::vector<double>* singles_ms) {
+    const int stride = 1 + count / kMaxSinglesPerBlock;
     const absl::Duration begin = clock_.Now();
     absl::Duration last = begin;
     for (int i = 0; i < count; ++i) {
       HWNAS_RETURN_IF_ERROR(session_.Run());
-      if (singles != nullptr) {
+      if (singles_ms != nullptr) {
         const absl::Duration now = clock_.Now();
-        singles->Add(absl::ToDoubleMilliseconds(now - last));
+        if (i % stride == 0) {
+          singles_ms->push_back(absl::ToDoubleMilliseconds(now - last));
+        }
         last = now;
       }
     }
-    if (singles == nullptr) last = clock_.Now();
+    if (singles_ms == nullptr) last = clock_.Now();
     return absl::ToDoubleMilliseconds(last - begin) / count;
   }
 
@@ -221,12 +361,12 @@ class Meter {
     }
     return absl::OkStatus();
   }
-  int64_t Preemptions() const {
-    return interference_ == nullptr ? 0 : interference_->Preemptions();
+  ThreadCounts Thread() const {
+    return interference_ == nullptr ? ThreadCounts()
+                                    : interference_->ReadThread();
   }
-  InterferenceCounts Counts() const {
-    return interference_ == nullptr ? InterferenceCounts()
-                                    : interference_->Read();
+  HostCounts Host() const {
+    return interference_ == nullptr ? HostCounts() : interference_->ReadHost();
   }
 
   Session& session_;
@@ -235,6 +375,20 @@ class Meter {
   Interference* const interference_;
   const LatencyHooks& hooks_;
   absl::Duration deadline_;
+  absl::Duration timed_begin_;
+  absl::Duration next_progress_;
+  // As they were when the last block or stretch ended.
+  ThreadCounts thread_;
+  HostCounts host_;
+  // All, in order; the undisturbed ones are in the report as well.
+  std::vector<Block> blocks_;
+  Singles singles_;
+  Singles disturbed_singles_;
+  absl::Duration good_time_;
+  bool used_disturbed_ = false;
+  // What went on during the stretches that were let pass.
+  HostCounts quiet_;
+  absl::Duration quiet_time_;
   LatencyReport report_;
 };
 

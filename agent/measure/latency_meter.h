@@ -6,6 +6,9 @@
 // A block is as many inferences as take about 10 ms (or one, if that takes
 // longer), so that the clock's own cost and grain do not matter; its sample is
 // the mean of its inferences. The reported latency is the median of the blocks.
+//
+// A block that something else disturbed (disturbance.h) is run again: at most
+// as many as count. If that does not help, the report says so.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +26,10 @@
 
 namespace hwnas::agent {
 
+// Of so many inferences, the slowest is above their 0.99-quantile with 95 %
+// probability; of fewer, it would be a guess.
+inline constexpr int kMinInferencesForP99 = 300;
+
 struct LatencyMeterOptions {
   // Stop when the 95 % confidence interval of the median lies within this share
   // of it on both sides.
@@ -36,16 +43,22 @@ struct LatencyMeterOptions {
 
 struct LatencyReport {
   double median_ms = 0;
-  // Of the blocks; unset if there are fewer than 2 (6 for the interval).
+  // Of the blocks; unset if there are too few: fewer than 2 (6 for the
+  // interval, and more if each is like the one before).
   std::optional<double> mad_ms;
   std::optional<Interval> ci_ms;
-  // 0.9-quantile of single inferences.
+  // Quantiles of single inferences. That of 0.99 needs kMinInferencesForP99.
   double p90_ms = 0;
+  std::optional<double> p99_ms;
   int64_t inference_count = 0;
-  // Raw samples in order.
+  // Raw samples in order. Those of disturbed blocks are left out, unless there
+  // is too little else.
   std::vector<double> block_ms;
+  int64_t disturbed_blocks = 0;
   int inferences_per_block = 1;
   double first_ms = 0;
+  // From the first inference until the latency settled.
+  std::vector<double> warmup_block_ms;
   int64_t warmup_inferences = 0;
   absl::Duration total_time;
   // What limits trust: "UNCONVERGED: ...", "NOISY: ...".

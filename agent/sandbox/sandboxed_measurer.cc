@@ -199,16 +199,9 @@ sandbox::PowerRecord ToProto(const PowerRecord& record) {
 
 }  // namespace
 
-absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
-                                        const LatencyHooks& hooks,
-                                        v1::TaskResult& result) {
-  HWNAS_ASSIGN_OR_RETURN(const LatencyMeterOptions meter,
-                         MeterOptions(task.measure()));
+sandbox::ChildTask SandboxedMeasurer::TaskForChild(
+    const v1::MeasureTask& task, absl::Duration time_limit) const {
   const InProcessMeasurerOptions& measurer = options_.measurer;
-  const bool energy = task.energy() && measurer.power != nullptr;
-  const absl::Duration time_limit = options_.time_limit + 2 * meter.max_time +
-                                    (energy ? kEnergyTime : absl::Duration());
-
   sandbox::ChildTask first;
   *first.mutable_task() = task;
   first.set_device(measurer.device);
@@ -226,6 +219,18 @@ absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
   // Should the agent be unable to kill it.
   *first.mutable_max_cpu_time() = hwnas::ToProto(
       2 * (time_limit + kSpareCpuTime) * std::max(1, task.measure().threads()));
+  return first;
+}
+
+absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
+                                        const LatencyHooks& hooks,
+                                        v1::TaskResult& result) {
+  HWNAS_ASSIGN_OR_RETURN(const LatencyMeterOptions meter,
+                         MeterOptions(task.measure()));
+  const InProcessMeasurerOptions& measurer = options_.measurer;
+  const bool energy = task.energy() && measurer.power != nullptr;
+  const absl::Duration time_limit = options_.time_limit + 2 * meter.max_time +
+                                    (energy ? kEnergyTime : absl::Duration());
 
   HWNAS_ASSIGN_OR_RETURN(auto pair, MessageSocket::MakePair());
   MessageSocket socket = std::move(pair.first);
@@ -243,7 +248,8 @@ absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
   std::string phase = "starting";
   RealSteadyClock clock;
   const absl::Duration deadline = clock.Now() + time_limit;
-  absl::Status status = socket.Send(first);
+  // Only the child needs the model from here on.
+  absl::Status status = socket.Send(TaskForChild(task, time_limit));
   while (status.ok()) {
     if (hooks.cancelled()) {
       return absl::CancelledError(absl::StrCat("cancelled while ", phase));

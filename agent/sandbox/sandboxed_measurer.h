@@ -22,6 +22,10 @@
 
 namespace hwnas::agent {
 
+namespace sandbox {
+class ChildTask;
+}  // namespace sandbox
+
 struct SandboxedMeasurerOptions {
   // Resource name of the device, the sensors: `root` is always "/".
   InProcessMeasurerOptions measurer;
@@ -49,6 +53,9 @@ class SandboxedMeasurer final : public Measurer {
                        v1::TaskResult& result) override;
 
  private:
+  sandbox::ChildTask TaskForChild(const v1::MeasureTask& task,
+                                  absl::Duration time_limit) const;
+
   const SandboxedMeasurerOptions options_;
 };
 

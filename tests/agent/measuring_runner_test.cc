@@ -2,19 +2,25 @@
 
 #include <unistd.h>
 
+#include <set>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "agent/device/cores.h"
 #include "agent/measure/in_process_measurer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/fake_interference.h"
 #include "tests/fakes/fake_power.h"
+#include "tests/fakes/fake_root.h"
 #include "tests/fakes/fake_runtime.h"
 
 namespace hwnas::agent {
 namespace {
 
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -37,12 +43,14 @@ class FakeContext final : public fleet::TaskContext {
   std::vector<std::string> notes;
 };
 
-class MeasuringRunnerTest : public ::testing::Test {
+class MeasuringRunnerTest : public FakeRootTest {
  protected:
   MeasuringRunnerTest()
       : runtime_(clock_, [](int64_t) { return absl::Milliseconds(4); }),
         metrics_(registry_) {
     measurer_options_.device = "devices/pi-7";
+    measurer_options_.interference = &interference_;
+    options_.preflight.root = root_;
     options_.device_classes = {"raspberrypi5"};
     options_.cores_lock = ::testing::TempDir() + "/measuring_runner_lock." +
                           std::to_string(getpid());
@@ -74,7 +82,15 @@ class MeasuringRunnerTest : public ::testing::Test {
     return nullptr;
   }
 
+  static std::vector<std::string> Flags(const v1::TaskResult& result,
+                                        const std::string& metric) {
+    const v1::Measurement* measurement = Find(result, metric);
+    if (measurement == nullptr) return {"no " + metric};
+    return {measurement->flags().begin(), measurement->flags().end()};
+  }
+
   FakeSteadyClock clock_;
+  FakeInterference interference_;
   FakeRuntime runtime_;
   prometheus::Registry registry_;
   AgentMetrics metrics_;
@@ -144,7 +160,8 @@ TEST_F(MeasuringRunnerTest, MeasuresEnergyIfItIsAskedFor) {
   task_.mutable_measure()->set_energy(true);
   result = Run(runtime);
   ASSERT_EQ(result.error(), "");
-  EXPECT_THAT(result.missing_metrics(), IsEmpty());
+  ASSERT_EQ(result.missing_metrics_size(), 1);
+  EXPECT_EQ(result.missing_metrics(0).metric(), "latency_p99_ms");
   const v1::Measurement* net = Find(result, "energy_mj");
   ASSERT_NE(net, nullptr);
   EXPECT_NEAR(net->value(), 16, 0.016);
@@ -171,9 +188,9 @@ TEST_F(MeasuringRunnerTest, SaysWhyThereIsNoEnergy) {
   ASSERT_EQ(result.error(), "");
   EXPECT_NE(Find(result, "latency_ms"), nullptr);
   EXPECT_EQ(Find(result, "energy_mj"), nullptr);
-  ASSERT_EQ(result.missing_metrics_size(), 3);
-  EXPECT_EQ(result.missing_metrics(0).metric(), "energy_mj");
-  EXPECT_EQ(result.missing_metrics(0).reason(),
+  ASSERT_EQ(result.missing_metrics_size(), 4);
+  EXPECT_EQ(result.missing_metrics(1).metric(), "energy_mj");
+  EXPECT_EQ(result.missing_metrics(1).reason(),
             "this agent has no power source: rapl: not here");
 }
 
@@ -189,6 +206,163 @@ TEST_F(MeasuringRunnerTest, FlagsThrottling) {
   };
   EXPECT_THAT(Find(Run(), "latency_ms")->flags(),
               Contains("THROTTLED: frequency capped"));
+}
+
+TEST_F(MeasuringRunnerTest, TellsFirstWarmUpAndLoadApart) {
+  FakeRuntime runtime(clock_, [](int64_t i) {
+    return i == 0 ? absl::Milliseconds(90) : absl::Milliseconds(i < 40 ? 8 : 4);
+  });
+  const v1::TaskResult result = Run(runtime);
+  ASSERT_EQ(result.error(), "");
+  EXPECT_DOUBLE_EQ(Find(result, "latency_ms")->value(), 4);
+  EXPECT_DOUBLE_EQ(Find(result, "latency_first_ms")->value(), 90);
+  EXPECT_EQ(Find(result, "latency_first_ms")->sample_count(), 1);
+  EXPECT_DOUBLE_EQ(Find(result, "load_ms")->value(), 7);
+  const v1::Measurement* warmup = Find(result, "latency_warmup_ms");
+  ASSERT_NE(warmup, nullptr);
+  EXPECT_DOUBLE_EQ(warmup->value(), 8);
+  EXPECT_EQ(warmup->unit(), "ms");
+  EXPECT_EQ(warmup->sample_count(),
+            result.latency_samples().warmup_block_latency_ms_size());
+  EXPECT_GE(warmup->sample_count(), 6);
+}
+
+TEST_F(MeasuringRunnerTest, TellsThe99thPercentileOrWhyNot) {
+  v1::TaskResult result = Run();
+  EXPECT_EQ(Find(result, "latency_p99_ms"), nullptr);
+  ASSERT_EQ(result.missing_metrics_size(), 1);
+  EXPECT_EQ(result.missing_metrics(0).metric(), "latency_p99_ms");
+  EXPECT_EQ(result.missing_metrics(0).reason(),
+            "75 inferences were timed: expected at least 300; a longer "
+            "min_time gives them");
+  task_.mutable_measure()->mutable_measure()->mutable_min_time()->set_seconds(
+      2);
+  result = Run();
+  ASSERT_NE(Find(result, "latency_p99_ms"), nullptr);
+  EXPECT_DOUBLE_EQ(Find(result, "latency_p99_ms")->value(), 4);
+  EXPECT_GE(Find(result, "latency_p99_ms")->sample_count(), 300);
+  EXPECT_THAT(result.missing_metrics(), IsEmpty());
+}
+
+TEST_F(MeasuringRunnerTest, FlagsWhatThePreflightCouldNotWaitFor) {
+  Write("/sys/class/thermal/thermal_zone0/temp", "90000\n");
+  const v1::TaskResult result = Run();
+  const std::string flag =
+      "NOISY: temperature: 90.0 C just before, more than 75 C";
+  EXPECT_THAT(Flags(result, "latency_ms"), ElementsAre(flag));
+  EXPECT_THAT(Flags(result, "latency_first_ms"), ElementsAre(flag));
+  EXPECT_THAT(Flags(result, "peak_memory_mb"), IsEmpty());
+  EXPECT_THAT(context_.notes,
+              Contains(HasSubstr("waiting for the machine: temperature")));
+}
+
+TEST_F(MeasuringRunnerTest, WaitsLessAndLessForAMachineThatIsNeverFit) {
+  Write("/sys/class/thermal/thermal_zone0/temp", "90000\n");
+  InProcessMeasurer measurer(measurer_options_, &runtime_, nullptr, &clock_);
+  MeasuringRunner runner(options_, &measurer, &clock_, &metrics_, NullLogger());
+  const auto seconds = [&] {
+    const absl::Duration begin = clock_.Now();
+    EXPECT_EQ(runner.Run(task_, context_).error(), "");
+    return absl::ToDoubleSeconds(clock_.Now() - begin);
+  };
+  const double first = seconds();
+  const double second = seconds();
+  EXPECT_NEAR(first - second, 5, 0.2);
+  EXPECT_NEAR(second - seconds(), 2.5, 0.2);
+  // Once it is fit, the next wait is as long as ever.
+  Write("/sys/class/thermal/thermal_zone0/temp", "40000\n");
+  seconds();
+  Write("/sys/class/thermal/thermal_zone0/temp", "90000\n");
+  EXPECT_NEAR(seconds(), first, 0.2);
+}
+
+TEST_F(MeasuringRunnerTest, PinsToTheCoresThatAreAskedFor) {
+  const int first = AllowedCores().front();
+  v1::MeasureSpec& spec = *task_.mutable_measure()->mutable_measure();
+  spec.add_cores(first);
+  const v1::TaskResult result = Run();
+  ASSERT_EQ(result.error(), "");
+  EXPECT_THAT(result.environment().pinned_cores(), ElementsAre(first));
+  spec.add_cores(first);
+  EXPECT_THAT(Run().error(), HasSubstr("is named twice"));
+  spec.set_cores(1, 7999);
+  EXPECT_THAT(Run().error(),
+              HasSubstr("cores 7999 are not available here: expected some of"));
+  spec.clear_cores();
+  spec.add_cores(first);
+  spec.set_threads(2);
+  EXPECT_THAT(Run().error(), HasSubstr("cores names 1 for 2 threads"));
+}
+
+class ProfileTest : public MeasuringRunnerTest {
+ protected:
+  ProfileTest() : governors_(root_ + "/governors", root_) {
+    Write("/proc/sys/kernel/random/boot_id", "boot\n");
+    for (const int core : AllowedCores()) {
+      WriteCore(core, "cpufreq/scaling_governor", "ondemand\n");
+    }
+    options_.governors = &governors_;
+  }
+  std::set<std::string> Governors() {
+    std::set<std::string> governors;
+    for (const int core : AllowedCores()) {
+      governors.insert(Read(CoreFile(core, "cpufreq/scaling_governor")));
+    }
+    return governors;
+  }
+  // The governors while the model ran.
+  FakeRuntime Watching(std::set<std::string>* seen) {
+    return FakeRuntime(clock_, [this, seen](int64_t) {
+      if (seen->empty()) *seen = Governors();
+      return absl::Milliseconds(4);
+    });
+  }
+  GovernorControl governors_;
+};
+
+TEST_F(ProfileTest, IsAsShippedUnlessAsked) {
+  std::set<std::string> seen;
+  FakeRuntime runtime = Watching(&seen);
+  const v1::TaskResult result = Run(runtime);
+  EXPECT_EQ(result.environment().profile(), "as_shipped");
+  EXPECT_THAT(seen, ElementsAre("ondemand\n"));
+}
+
+TEST_F(ProfileTest, PinnedSetsTheGovernorMeanwhile) {
+  for (const bool by_flag : {false, true}) {
+    if (by_flag) {
+      options_.profile = "pinned";
+      task_.mutable_measure()->mutable_measure()->clear_profile();
+    } else {
+      task_.mutable_measure()->mutable_measure()->set_profile("pinned");
+    }
+    std::set<std::string> seen;
+    FakeRuntime runtime = Watching(&seen);
+    const v1::TaskResult result = Run(runtime);
+    ASSERT_EQ(result.error(), "");
+    EXPECT_EQ(result.environment().profile(), "pinned");
+    EXPECT_THAT(seen, Contains("performance\n"));
+    EXPECT_THAT(Governors(), ElementsAre("ondemand\n"));
+  }
+}
+
+TEST_F(ProfileTest, PinnedIsUndoneWhenTheMeasurementFails) {
+  task_.mutable_measure()->mutable_measure()->set_profile("pinned");
+  task_.mutable_measure()->set_onnx("broken");
+  EXPECT_THAT(Run().error(), HasSubstr("cannot be loaded"));
+  EXPECT_THAT(Governors(), ElementsAre("ondemand\n"));
+}
+
+TEST_F(ProfileTest, RefusesPinnedWhereItCannotBe) {
+  options_.governors = nullptr;
+  options_.why_not_pinned = "no cpufreq";
+  task_.mutable_measure()->mutable_measure()->set_profile("pinned");
+  v1::TaskResult result = Run();
+  EXPECT_EQ(result.error(),
+            "profile \"pinned\" is not available here: no cpufreq");
+  EXPECT_FALSE(result.candidate_fault());
+  task_.mutable_measure()->mutable_measure()->set_profile("fast");
+  EXPECT_THAT(Run().error(), HasSubstr("expected as_shipped or pinned"));
 }
 
 TEST_F(MeasuringRunnerTest, LeavesTheThreadUnpinned) {

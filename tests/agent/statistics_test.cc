@@ -1,8 +1,10 @@
 #include "agent/measure/statistics.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "absl/strings/str_format.h"
 #include "common/rng.h"
 #include "gtest/gtest.h"
 
@@ -87,6 +89,114 @@ TEST(MedianConfidenceInterval, CoversTheTrueMedianAsOftenAsItSays) {
     // Four standard errors of 20,000 rounds.
     EXPECT_GE(coverage, 0.95 - 0.006) << n;
     EXPECT_LE(coverage, 0.99) << n;
+  }
+}
+
+TEST(MedianConfidenceInterval, MovesItsRanksApartForCorrelatedSamples) {
+  // Of 50 independent ones: ranks 18 and 33, which is 7.5 off the middle.
+  const auto interval = MedianConfidenceInterval(Ranks(50), 0.95, 4);
+  ASSERT_TRUE(interval.has_value());
+  EXPECT_EQ(interval->low, 10);
+  EXPECT_EQ(interval->high, 41);
+  EXPECT_FALSE(MedianConfidenceInterval(Ranks(50), 0.95, 16).has_value());
+}
+
+TEST(CorrelationTime, IsOneForWhatCannotBeMoreIndependent) {
+  EXPECT_EQ(CorrelationTime({5}), 1);
+  EXPECT_EQ(CorrelationTime({2, 2, 2, 2, 2, 2, 2, 2}), 1);
+  EXPECT_EQ(CorrelationTime({1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2}), 1);
+}
+
+// Samples whose neighbours resemble each other: an autoregressive process of
+// first order, made skewed like latencies. Its median is 1.
+std::vector<double> CorrelatedTrace(Rng& rng, int n, double correlation) {
+  std::vector<double> samples(n);
+  double x = rng.Normal();
+  for (double& sample : samples) {
+    x = correlation * x +
+        std::sqrt(1 - correlation * correlation) * rng.Normal();
+    sample = std::exp(0.5 * x);
+  }
+  return samples;
+}
+
+TEST(CorrelationTime, GrowsWithTheCorrelation) {
+  Rng rng(2);
+  // That of the signs of a Gaussian process with lag correlations r^k is the
+  // sum of 2/pi asin(r^k) over all k (the arcsine law).
+  for (const double r : {0.0, 0.5, 0.8}) {
+    double expected = 1;
+    for (double power = r; power > 1e-6; power *= r) {
+      expected += 2 * 2 / M_PI * std::asin(power);
+    }
+    EXPECT_NEAR(CorrelationTime(CorrelatedTrace(rng, 20000, r)), expected,
+                0.1 * expected)
+        << r;
+  }
+}
+
+// The moving block bootstrap (Kuensch, Annals of Statistics 17, 1989) of the
+// median, by percentiles: what the interval is measured against.
+Interval BootstrapInterval(const std::vector<double>& samples, Rng& rng) {
+  const size_t n = samples.size();
+  const auto length = static_cast<size_t>(
+      std::max(1.0, std::round(1.5 * std::cbrt(static_cast<double>(n)))));
+  std::vector<double> medians(200);
+  std::vector<double> resampled;
+  for (double& median : medians) {
+    resampled.clear();
+    while (resampled.size() < n) {
+      const size_t begin = rng.Below(n - length + 1);
+      for (size_t i = 0; i < length && resampled.size() < n; ++i) {
+        resampled.push_back(samples[begin + i]);
+      }
+    }
+    median = Median(resampled);
+  }
+  return {Quantile(medians, 0.025), Quantile(medians, 0.975)};
+}
+
+TEST(MedianConfidenceInterval, CoversTheMedianOfCorrelatedSamples) {
+  struct Case {
+    double correlation;
+    int n;
+    double coverage;  // At least.
+  };
+  for (const Case& c : {Case{0, 30, 0.95},
+                        {0, 120, 0.95},
+                        {0.3, 30, 0.93},
+                        {0.3, 120, 0.94},
+                        {0.6, 30, 0.89},
+                        {0.6, 120, 0.93},
+                        {0.6, 300, 0.93},
+                        {0.9, 300, 0.88}}) {
+    Rng rng(7);
+    constexpr int kRounds = 1000;
+    int covered = 0;
+    int independent = 0;  // Taking the samples for independent.
+    int bootstrap = 0;
+    const auto covers = [](const std::optional<Interval>& interval) {
+      // None is no false promise.
+      return !interval || (interval->low <= 1 && 1 <= interval->high);
+    };
+    for (int round = 0; round < kRounds; ++round) {
+      const std::vector<double> samples =
+          CorrelatedTrace(rng, c.n, c.correlation);
+      covered += covers(
+          MedianConfidenceInterval(samples, 0.95, CorrelationTime(samples)));
+      independent += covers(MedianConfidenceInterval(samples));
+      if (round % 5 == 0) {
+        bootstrap += 5 * covers(BootstrapInterval(samples, rng));
+      }
+    }
+    EXPECT_GE(covered, c.coverage * kRounds) << c.correlation << " " << c.n;
+    EXPECT_GE(covered, independent) << c.correlation << " " << c.n;
+    EXPECT_GE(covered, bootstrap) << c.correlation << " " << c.n;
+    // For docs/measurement.md: --gtest_output=json:FILE.
+    RecordProperty(
+        absl::StrFormat("correlation_%.1f_samples_%d", c.correlation, c.n),
+        absl::StrFormat("%d %d %d of %d", covered, independent, bootstrap,
+                        kRounds));
   }
 }
 

@@ -423,6 +423,28 @@ TEST_F(FleetClientTest, TellsEveryNewEpochWithoutWaitingForTheHeartbeat) {
   session->NextResult();
 }
 
+TEST_F(FleetClientTest, TellsTheMachineNowAndThen) {
+  options_.read_environment = [] {
+    v1::Environment environment;
+    environment.set_load_average(1.5);
+    return environment;
+  };
+  FunctionRunner runner(RunUntilCancelled);
+  Start(&runner);
+  auto session = controller_.Accept();
+  ASSERT_NE(session, nullptr);
+  session->Welcome();
+  const auto is_heartbeat = [](const v1::SessionRequest& message) {
+    return message.has_heartbeat();
+  };
+  const auto first = session->Next(is_heartbeat);
+  ASSERT_TRUE(first.has_value());
+  EXPECT_EQ(first->heartbeat().environment().load_average(), 1.5);
+  const auto second = session->Next(is_heartbeat);
+  ASSERT_TRUE(second.has_value());
+  EXPECT_FALSE(second->heartbeat().has_environment());
+}
+
 TEST_F(FleetClientTest, IgnoresARepeatedAssignment) {
   FunctionRunner runner(
       [](const v1::Task&, TaskContext&) { return Accuracy(1); });
