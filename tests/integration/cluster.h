@@ -43,15 +43,15 @@ class Cluster {
     return text.ok() ? *text : "";
   }
 
-  // The first start takes a free port; later ones the same.
-  bool StartController() {
+  // The first start takes a free port; later ones the same. Agents get what a
+  // test gives them and nothing else, unless it asks for anchors.
+  bool StartController(const std::string& anchor_interval = "0") {
     const std::string port_file = dir_ + "/ports.json";
     std::filesystem::remove(port_file);
     Start("controller", {Bin("hwnas-controller"), "--store=" + dir_ + "/store",
                          absl::StrCat("--listen=127.0.0.1:", port_),
-                         // Agents get what a test gives them, nothing else.
-                         "--anchor_interval=0", "--metrics=127.0.0.1:0",
-                         "--port_file=" + port_file,
+                         "--anchor_interval=" + anchor_interval,
+                         "--metrics=127.0.0.1:0", "--port_file=" + port_file,
                          absl::StrCat("--lease_seconds=", lease_seconds_)});
     const bool serving = WaitUntil(
         absl::Seconds(20), [&] { return std::filesystem::exists(port_file); });

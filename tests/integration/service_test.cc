@@ -146,6 +146,49 @@ TEST(Service, LetsAPythonScriptEvaluateByAskAndTell) {
   EXPECT_GT(nlohmann::json::parse(result.output).size(), 1u);
 }
 
+TEST(Service, RemembersItsDevicesOverAKilledController) {
+  Cluster cluster("farm");
+  ASSERT_TRUE(cluster.StartController(/*anchor_interval=*/"1h"))
+      << cluster.LogOf("controller");
+  cluster.StartAgent("board-1");
+  const auto show = [&] {
+    const CommandResult result =
+        cluster.Hwnas({"device", "show", "board-1", "--output", "json"});
+    return result.code == 0 ? nlohmann::json::parse(result.output)
+                            : nlohmann::json();
+  };
+  // The device measures the anchor as soon as it is there.
+  const auto anchored = [&] {
+    const auto device = show();
+    return device.contains("health") && device["health"].contains("anchors");
+  };
+  ASSERT_TRUE(WaitUntil(absl::Seconds(60), anchored))
+      << cluster.LogOf("controller") << cluster.LogOf("board-1");
+  EXPECT_GT(show()["health"]["anchors"][0]["latency_ms"].get<double>(), 0);
+
+  CommandResult result =
+      cluster.Hwnas({"device", "reserve", "board-1", "--for", "10m", "--user",
+                     "ann", "--note", "new kernel"});
+  ASSERT_EQ(result.code, 0) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("devices/board-1 is yours (ann) until"));
+  cluster.Kill("controller");
+  ASSERT_TRUE(cluster.StartController("1h")) << cluster.LogOf("controller");
+  ASSERT_TRUE(WaitUntil(absl::Seconds(60), [&] {
+    const auto device = show();
+    return device.contains("executor") &&
+           device["executor"].value("state", "") == "CONNECTED";
+  })) << cluster.LogOf("board-1");
+  const auto device = show();
+  EXPECT_EQ(device["reservation"]["user"], "ann");
+  EXPECT_FALSE(device["health"]["anchors"].empty());
+  result = cluster.Hwnas({"device", "reserve", "board-1", "--user", "bob"});
+  EXPECT_EQ(result.code, 1) << result.output;
+  EXPECT_THAT(result.output, HasSubstr("is reserved for ann until"));
+  result = cluster.Hwnas({"device", "release", "board-1", "--user", "ann"});
+  EXPECT_EQ(result.code, 0) << result.output;
+  EXPECT_FALSE(show().contains("reservation"));
+}
+
 TEST(Service, SaysWhatIsWrongInOneSentence) {
   Cluster cluster("wrong");
   ASSERT_TRUE(cluster.StartController()) << cluster.LogOf("controller");
