@@ -78,7 +78,7 @@ v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
     }
   }
   for (const v1::MissingMetric& missing : result.missing_metrics()) {
-    logger_->warn("event=no_metric metric={} reason=\"{}\"", missing.metric(),
+    logger_->info("event=no_metric metric={} reason=\"{}\"", missing.metric(),
                   missing.reason());
   }
   metrics_->CountMeasurement(status.ok()                 ? "ok"

@@ -45,7 +45,7 @@ struct GovernorControl::Record {
   std::vector<std::pair<int, std::string>> governors;
 };
 
-GovernorControl::GovernorControl(std::string record, std::string root)
+GovernorControl::GovernorControl(std::string record, const std::string& root)
     : record_(std::move(record)),
       root_(std::string(absl::StripSuffix(root, "/"))) {}
 

@@ -24,7 +24,7 @@ class GovernorControl {
  public:
   // `record`: a file of ours alone; its folder exists. /proc and /sys are
   // looked for below `root`.
-  explicit GovernorControl(std::string record, std::string root = "/");
+  explicit GovernorControl(std::string record, const std::string& root = "/");
 
   // FAILED_PRECONDITION, with the reason, if the governor of one of `cores`
   // cannot be set here.
