@@ -9,9 +9,13 @@ namespace hwnas::agent {
 
 absl::StatusOr<std::string> ExportForMeasuring(const v1::ModelGraph& graph,
                                                int batch) {
-  constexpr uint64_t kSeed = 1;
   HWNAS_ASSIGN_OR_RETURN(const ModelGraph checked, FromProto(graph));
-  return ExportOnnx(checked, RandomWeights(checked, kSeed), {.batch = batch});
+  return ExportOnnx(checked, WeightsForMeasuring(checked), {.batch = batch});
+}
+
+v1::Weights WeightsForMeasuring(const ModelGraph& graph) {
+  constexpr uint64_t kSeed = 1;
+  return RandomWeights(graph, kSeed);
 }
 
 }  // namespace hwnas::agent

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "hwnas/v1/model_graph.pb.h"
+#include "nas/graph/model_graph.h"
 
 namespace hwnas::agent {
 
@@ -13,5 +14,8 @@ namespace hwnas::agent {
 // wrong.
 absl::StatusOr<std::string> ExportForMeasuring(const v1::ModelGraph& graph,
                                                int batch);
+
+// The weights of that file.
+v1::Weights WeightsForMeasuring(const ModelGraph& graph);
 
 }  // namespace hwnas::agent

@@ -4,7 +4,9 @@
 
 #include <csignal>
 #include <iostream>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,8 +30,14 @@
 #include "agent/device/power/raspberry_pi.h"
 #include "agent/graph_exporter.h"
 #include "agent/measure/steady_clock.h"
+#include "agent/measurers_by_runtime.h"
 #include "agent/measuring_runner.h"
+#include "agent/quantizer.h"
+#include "agent/runtime/command_runtime.h"
+#include "agent/runtime/libtorch_runtime.h"
 #include "agent/runtime/onnx_runtime.h"
+#include "agent/sandbox/command_measurer.h"
+#include "agent/sandbox/confined_command.h"
 #include "agent/sandbox/measuring_child.h"
 #include "agent/sandbox/sandboxed_measurer.h"
 #include "common/files.h"
@@ -39,6 +47,7 @@
 #include "common/version.h"
 #include "fleet/executor_main.h"
 #include "google/protobuf/util/json_util.h"
+#include "model/onnx/onnx_batch.h"
 #include "proto/convert/convert.h"
 #include "proto/convert/resource_names.h"
 
@@ -87,6 +96,16 @@ ABSL_FLAG(
     int, max_memory_mb, 0,
     "Memory that a model may use, in 1e6 bytes; 0: three quarters of what "
     "is available when its measurement begins");
+ABSL_FLAG(
+    std::string, runtime, "onnxruntime",
+    "With --measure_file: what to measure with. onnxruntime; libtorch, if "
+    "it was built in; a program that is installed: trtexec, "
+    "benchmark_model, onnxruntime_perf_test; or one of --runtimes_file");
+ABSL_FLAG(std::string, precision, "fp32",
+          "With --measure_file: fp32, fp16 or int8, as the runtime has it");
+ABSL_FLAG(std::string, runtimes_file, "",
+          "JSON file that describes further programs to measure with, under "
+          "names that begin with x-. See docs/runtimes.md");
 ABSL_FLAG(std::string, profile, "as_shipped",
           "How to measure where a task does not say: as_shipped (the clock as "
           "the system governs it) or pinned (the governor of the measuring "
@@ -117,6 +136,7 @@ constexpr char kUsage[] =
     "--device_class=raspberrypi5\n"
     "  hwnas-agent --measure_file=model.onnx --threads=1\n"
     "  hwnas-agent --measure_file=model.onnx --power=rapl\n"
+    "  hwnas-agent --measure_file=model.onnx --precision=int8\n"
     "  hwnas-agent --restore\n\n"
     "SIGTERM hands unfinished work back and leaves; a second one ends it at "
     "once.";
@@ -250,6 +270,79 @@ SandboxedMeasurerOptions SandboxOptions() {
   return options;
 }
 
+// What this agent can measure with.
+struct Runtimes {
+  std::vector<CommandRuntime> commands;
+  // Presets whose programs are not here, and why others are of no use.
+  std::vector<std::string> why_not;
+
+  absl::Status Probe() {
+    for (const CommandRuntime& preset : PresetCommandRuntimes()) {
+      auto found = FindPrograms(preset);
+      if (found.ok()) {
+        commands.push_back(*std::move(found));
+      } else {
+        why_not.push_back(std::string(found.status().message()));
+      }
+    }
+    const std::string path = absl::GetFlag(FLAGS_runtimes_file);
+    if (path.empty()) return absl::OkStatus();
+    HWNAS_ASSIGN_OR_RETURN(const std::string json, ReadFile(path, 1 << 20));
+    auto own = ParseCommandRuntimes(json);
+    if (!own.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": ", own.status().message()));
+    }
+    for (CommandRuntime& runtime : *own) {
+      auto found = FindPrograms(std::move(runtime));
+      if (!found.ok()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(path, ": ", found.status().message()));
+      }
+      commands.push_back(*std::move(found));
+    }
+    return absl::OkStatus();
+  }
+
+  // `only_onnx`: without those that cannot measure what studies ask for.
+  std::vector<v1::RuntimeCapability> Capabilities(bool only_onnx) const {
+    std::vector<v1::RuntimeCapability> all = {OnnxRuntimeCapability()};
+    if (LibtorchRuntimeFactory() != nullptr) {
+      v1::RuntimeCapability libtorch;
+      libtorch.set_runtime("libtorch");
+      libtorch.add_precisions("fp32");
+      all.push_back(std::move(libtorch));
+    }
+    for (const CommandRuntime& command : commands) {
+      if (!only_onnx || command.takes_onnx()) {
+        all.push_back(CapabilityOf(command));
+      }
+    }
+    return all;
+  }
+};
+
+// One measurer for each of them.
+class Measurers {
+ public:
+  Measurers(const Runtimes& runtimes, const SandboxedMeasurerOptions& options)
+      : sandboxed_(options) {
+    std::map<std::string, Measurer*> by_name = {{"onnxruntime", &sandboxed_},
+                                                {"libtorch", &sandboxed_}};
+    for (const CommandRuntime& command : runtimes.commands) {
+      commands_.push_back(std::make_unique<CommandMeasurer>(command, options));
+      by_name[command.name] = commands_.back().get();
+    }
+    all_.emplace(std::move(by_name));
+  }
+  Measurer* get() { return &*all_; }
+
+ private:
+  SandboxedMeasurer sandboxed_;
+  std::vector<std::unique_ptr<CommandMeasurer>> commands_;
+  std::optional<MeasurersByRuntime> all_;
+};
+
 absl::Status MeasureFile(const std::string& path,
                          const std::vector<std::string>& classes) {
   HWNAS_ASSIGN_OR_RETURN(
@@ -262,6 +355,8 @@ absl::Status MeasureFile(const std::string& path,
   v1::MeasureSpec& spec = *task.mutable_measure()->mutable_measure();
   spec.set_threads(absl::GetFlag(FLAGS_threads));
   spec.set_batch(absl::GetFlag(FLAGS_batch));
+  spec.set_runtime(absl::GetFlag(FLAGS_runtime));
+  spec.set_precision(absl::GetFlag(FLAGS_precision));
   *spec.mutable_max_time() = ToProto(absl::GetFlag(FLAGS_max_time));
   for (const std::string& text : absl::GetFlag(FLAGS_cores)) {
     int core;
@@ -276,17 +371,20 @@ absl::Status MeasureFile(const std::string& path,
   RealSteadyClock clock;
   Power power;
   HWNAS_RETURN_IF_ERROR(power.Probe(&clock));
+  Runtimes runtimes;
+  HWNAS_RETURN_IF_ERROR(runtimes.Probe());
   Profiles profiles;
   HWNAS_RETURN_IF_ERROR(profiles.Prepare());
   task.mutable_measure()->set_energy(power.source != nullptr);
   SandboxedMeasurerOptions options = SandboxOptions();
   power.Apply(&clock, &options.measurer);
   MeasuringRunnerOptions runner_options;
+  runner_options.capabilities = runtimes.Capabilities(/*only_onnx=*/false);
   profiles.Apply(&runner_options);
   runner_options.preflight.throttled = options.measurer.throttled;
-  SandboxedMeasurer measurer(std::move(options));
-  MeasuringRunner runner(std::move(runner_options), &measurer, &clock, &metrics,
-                         logger);
+  Measurers measurers(runtimes, options);
+  MeasuringRunner runner(std::move(runner_options), measurers.get(), &clock,
+                         &metrics, logger);
   LocalContext context;
   v1::TaskResult result = runner.Run(task, context);
   if (!result.error().empty()) {
@@ -370,7 +468,11 @@ int Main(int argc, char** argv) {
   if (const auto runtime = CreateOnnxRuntime(); !runtime.ok()) {
     return fail(runtime.status());
   }
-  std::unique_ptr<SandboxedMeasurer> measurer;
+  Runtimes runtimes;
+  if (const absl::Status status = runtimes.Probe(); !status.ok()) {
+    return fail(status);
+  }
+  std::optional<Measurers> measurers;
   std::unique_ptr<AgentMetrics> metrics;
   RealSteadyClock clock;
   Power power;
@@ -393,7 +495,10 @@ int Main(int argc, char** argv) {
   // A second measurement at the same time would spoil both.
   options.slots = 1;
   options.device_classes = *classes;
-  options.runtimes = {"onnxruntime"};
+  options.capabilities = runtimes.Capabilities(/*only_onnx=*/true);
+  for (const v1::RuntimeCapability& capability : options.capabilities) {
+    options.runtimes.push_back(capability.runtime());
+  }
   options.power = power.Announce();
   options.profiles = profiles.Announce();
   return fleet::RunExecutor(
@@ -406,19 +511,23 @@ int Main(int argc, char** argv) {
         power.Apply(&clock, &sandbox.measurer);
         MeasuringRunnerOptions runner;
         runner.device_classes = *classes;
+        runner.capabilities = options.capabilities;
         runner.max_threads = absl::GetFlag(FLAGS_threads);
         profiles.Apply(&runner);
         runner.preflight.throttled = sandbox.measurer.throttled;
-        measurer = std::make_unique<SandboxedMeasurer>(std::move(sandbox));
+        measurers.emplace(runtimes, sandbox);
         context.logger->info(
             "event=power source={} reason=\"{}\"",
             options.power->name().empty() ? "none" : options.power->name(),
             options.power->why_none());
+        context.logger->info("event=runtimes runtimes={} missing=\"{}\"",
+                             absl::StrJoin(options.runtimes, ","),
+                             absl::StrJoin(runtimes.why_not, "; "));
         context.logger->info("event=profiles profiles={} reason=\"{}\"",
                              absl::StrJoin(options.profiles, ","),
                              profiles.why_not_pinned);
         return std::make_unique<MeasuringRunner>(std::move(runner),
-                                                 measurer.get(), &clock,
+                                                 measurers->get(), &clock,
                                                  metrics.get(), context.logger);
       });
 }
@@ -429,7 +538,15 @@ int Main(int argc, char** argv) {
 int main(int argc, char** argv) {
   if (argc > 1 &&
       argv[1] == std::string_view(hwnas::agent::kMeasuringChildArgument)) {
-    return hwnas::agent::RunMeasuringChild(hwnas::agent::ExportForMeasuring);
+    return hwnas::agent::RunMeasuringChild(
+        {.export_graph = hwnas::agent::ExportForMeasuring,
+         .fix_batch = hwnas::FixOnnxBatch,
+         .quantize = hwnas::agent::QuantizeForMeasuring,
+         .create_libtorch = hwnas::agent::LibtorchRuntimeFactory()});
+  }
+  if (argc > 1 &&
+      argv[1] == std::string_view(hwnas::agent::kCommandLauncherArgument)) {
+    return hwnas::agent::RunCommandLauncher(argc, argv);
   }
   hwnas::SilenceGrpcLog();
   return hwnas::agent::Main(argc, argv);

@@ -22,6 +22,14 @@ constexpr char kPinned[] = "pinned";
 
 }  // namespace
 
+v1::RuntimeCapability OnnxRuntimeCapability() {
+  v1::RuntimeCapability capability;
+  capability.set_runtime("onnxruntime");
+  capability.add_precisions("fp32");
+  capability.add_precisions("int8");
+  return capability;
+}
+
 MeasuringRunner::MeasuringRunner(MeasuringRunnerOptions options,
                                  Measurer* measurer, SteadyClock* clock,
                                  AgentMetrics* metrics,
@@ -86,6 +94,33 @@ v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
                                                          : "failed",
                              seconds);
   return result;
+}
+
+absl::Status MeasuringRunner::CheckRuntime(const v1::MeasureSpec& spec) const {
+  const std::string runtime =
+      spec.runtime().empty() ? "onnxruntime" : spec.runtime();
+  const std::string precision =
+      spec.precision().empty() ? "fp32" : spec.precision();
+  std::vector<std::string> there_is;
+  for (const v1::RuntimeCapability& capability : options_.capabilities) {
+    const auto& precisions = capability.precisions();
+    there_is.push_back(absl::StrCat(capability.runtime(), " (",
+                                    absl::StrJoin(precisions, ", "), ")"));
+    if (capability.runtime() != runtime) continue;
+    if (std::find(precisions.begin(), precisions.end(), precision) !=
+        precisions.end()) {
+      return absl::OkStatus();
+    }
+    const bool half = runtime == "onnxruntime" && precision == "fp16";
+    return absl::FailedPreconditionError(absl::StrCat(
+        "precision \"", precision, "\" is not available with ", runtime,
+        " here: expected ", absl::StrJoin(precisions, " or "),
+        half ? "; on a processor it has no fp16 kernels, but computes in fp32"
+             : ""));
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("runtime \"", runtime, "\" is not available here: expected ",
+                   absl::StrJoin(there_is, ", ")));
 }
 
 absl::StatusOr<std::vector<std::string>> MeasuringRunner::WaitUntilFit(
@@ -175,14 +210,7 @@ absl::Status MeasuringRunner::CheckRequest(const v1::MeasureTask& task) const {
                   "\" is not measured here: expected ",
                   absl::StrJoin(options_.device_classes, " or "));
   }
-  if (!spec.runtime().empty() && spec.runtime() != options_.runtime) {
-    return refuse("runtime \"", spec.runtime(),
-                  "\" is not available here: expected ", options_.runtime);
-  }
-  if (!spec.precision().empty() && spec.precision() != "fp32") {
-    return refuse("precision \"", spec.precision(),
-                  "\" is not available here: expected fp32");
-  }
+  HWNAS_RETURN_IF_ERROR(CheckRuntime(spec));
   const std::string profile = ProfileOf(spec);
   if (profile != kAsShipped && profile != kPinned) {
     return refuse("profile \"", profile,

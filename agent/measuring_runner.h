@@ -19,11 +19,15 @@
 
 namespace hwnas::agent {
 
+// fp32, and int8 by quantising the file. ONNX Runtime has no fp16 kernels for
+// processors.
+v1::RuntimeCapability OnnxRuntimeCapability();
+
 struct MeasuringRunnerOptions {
   // What it measures for; others are refused. Empty: anything.
   std::vector<std::string> device_classes;
-  // As in v1.MeasureSpec.runtime; others are refused.
-  std::string runtime = "onnxruntime";
+  // What it measures with; other runtimes and precisions are refused.
+  std::vector<v1::RuntimeCapability> capabilities = {OnnxRuntimeCapability()};
   // Most threads that a task may ask for; 0: the number of cores.
   int max_threads = 0;
   std::string cores_lock = HostCoresLock::DefaultPath();
@@ -51,6 +55,7 @@ class MeasuringRunner final : public fleet::TaskRunner {
 
  private:
   absl::Status CheckRequest(const v1::MeasureTask& task) const;
+  absl::Status CheckRuntime(const v1::MeasureSpec& spec) const;
   absl::Status CheckCores(const v1::MeasureSpec& spec) const;
   std::string ProfileOf(const v1::MeasureSpec& spec) const;
   // Waits for a fit machine. Returns what still speaks against it, as flags.

@@ -199,6 +199,8 @@ absl::Status Serve(const ExecutorOptions& options,
   hello.mutable_accelerators()->Assign(options.accelerators.begin(),
                                        options.accelerators.end());
   if (options.power) *hello.mutable_power() = *options.power;
+  hello.mutable_capabilities()->Assign(options.capabilities.begin(),
+                                       options.capabilities.end());
   hello.mutable_profiles()->Assign(options.profiles.begin(),
                                    options.profiles.end());
   *hello.mutable_environment() = context.environment;

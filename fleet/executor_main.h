@@ -55,6 +55,7 @@ struct ExecutorOptions {
   std::vector<std::string> accelerators;
   // Of an agent.
   std::optional<v1::PowerSource> power;
+  std::vector<v1::RuntimeCapability> capabilities;
   std::vector<std::string> profiles;
   // Threads the work uses, for the environment in Hello; 0: not known.
   int threads = 0;

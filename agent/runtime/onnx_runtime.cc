@@ -5,6 +5,9 @@
 #include <onnxruntime_cxx_api.h>
 #include <onnxruntime_session_options_config_keys.h>
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,8 +16,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/types/span.h"
 #include "common/limits.h"
 #include "common/rng.h"
+#include "common/status_macros.h"
 
 namespace hwnas::agent {
 namespace {
@@ -62,16 +67,23 @@ auto Guarded(absl::string_view what, Body body) -> decltype(body()) {
   }
 }
 
+absl::Status CheckSize(absl::string_view model) {
+  if (!model.empty() && model.size() <= kMaxOnnxBytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "the model has ", model.size(), " bytes: expected 1 to ", kMaxOnnxBytes));
+}
+
 class OnnxSession final : public Session {
  public:
-  static absl::StatusOr<std::unique_ptr<Session>> Create(
+  static absl::StatusOr<std::unique_ptr<OnnxSession>> Create(
       const Ort::Env& env, absl::string_view model,
-      const SessionOptions& options) {
+      const SessionOptions& options,
+      GraphOptimizationLevel optimization = ORT_ENABLE_ALL) {
     Ort::SessionOptions settings;
     settings.SetIntraOpNumThreads(options.threads);
     settings.SetInterOpNumThreads(1);
     settings.SetExecutionMode(ORT_SEQUENTIAL);
-    settings.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
+    settings.SetGraphOptimizationLevel(optimization);
     settings.AddConfigEntry(
         kOrtSessionOptionsModelExternalInitializersFileFolderPath, kNoFolder);
     auto session = absl::WrapUnique(new OnnxSession(
@@ -83,9 +95,39 @@ class OnnxSession final : public Session {
 
   absl::Status Run() override {
     return Guarded("inference failed", [&] {
-      session_.Run(Ort::RunOptions{nullptr}, input_pointers_.data(),
-                   inputs_.data(), inputs_.size(), output_pointers_.data(),
-                   output_pointers_.size());
+      RunOnce();
+      return absl::OkStatus();
+    });
+  }
+
+  absl::StatusOr<std::vector<float>> RunForOutputs() override {
+    return Guarded(
+        "inference failed", [&]() -> absl::StatusOr<std::vector<float>> {
+          std::vector<float> values;
+          for (const Ort::Value& output : RunOnce()) {
+            const auto floats = Floats(output);
+            if (!floats) {
+              return absl::UnimplementedError(
+                  "an output is not a float32 tensor");
+            }
+            values.insert(values.end(), floats->begin(), floats->end());
+          }
+          return values;
+        });
+  }
+
+  // Widens `ranges` by what one inference with other inputs takes and gives.
+  absl::Status Observe(uint64_t seed,
+                       std::map<std::string, ValueRange>& ranges) {
+    FillInputs(seed);
+    return Guarded("inference failed", [&] {
+      const std::vector<Ort::Value> values = RunOnce();
+      for (size_t i = 0; i < inputs_.size(); ++i) {
+        HWNAS_RETURN_IF_ERROR(Widen(input_names_[i], inputs_[i], ranges));
+      }
+      for (size_t i = 0; i < values.size(); ++i) {
+        HWNAS_RETURN_IF_ERROR(Widen(output_names_[i], values[i], ranges));
+      }
       return absl::OkStatus();
     });
   }
@@ -102,7 +144,6 @@ class OnnxSession final : public Session {
           " outputs: expected at most ", kMaxInputs, " and at least 1"));
     }
     const Ort::AllocatorWithDefaultOptions allocator;
-    Rng rng(options.seed);
     int64_t budget = kMaxInputElements;
     for (size_t i = 0; i < input_count; ++i) {
       input_names_.emplace_back(
@@ -139,14 +180,10 @@ class OnnxSession final : public Session {
         elements *= dims[d];
       }
       budget -= elements;
-      Ort::Value value =
-          Ort::Value::CreateTensor<float>(allocator, dims.data(), dims.size());
-      float* data = value.GetTensorMutableData<float>();
-      for (int64_t e = 0; e < elements; ++e) {
-        data[e] = static_cast<float>(rng.Normal());
-      }
-      inputs_.push_back(std::move(value));
+      inputs_.push_back(
+          Ort::Value::CreateTensor<float>(allocator, dims.data(), dims.size()));
     }
+    FillInputs(options.seed);
     for (size_t i = 0; i < output_count; ++i) {
       output_names_.emplace_back(
           session_.GetOutputNameAllocated(i, allocator).get());
@@ -156,6 +193,54 @@ class OnnxSession final : public Session {
     }
     for (const std::string& name : output_names_) {
       output_pointers_.push_back(name.c_str());
+    }
+    return absl::OkStatus();
+  }
+
+  void FillInputs(uint64_t seed) {
+    Rng rng(seed);
+    for (Ort::Value& input : inputs_) {
+      float* data = input.GetTensorMutableData<float>();
+      const size_t count = input.GetTensorTypeAndShapeInfo().GetElementCount();
+      for (size_t i = 0; i < count; ++i) {
+        data[i] = static_cast<float>(rng.Normal());
+      }
+    }
+  }
+
+  std::vector<Ort::Value> RunOnce() {
+    return session_.Run(Ort::RunOptions{nullptr}, input_pointers_.data(),
+                        inputs_.data(), inputs_.size(), output_pointers_.data(),
+                        output_pointers_.size());
+  }
+
+  // Unset if it is no float32 tensor.
+  static std::optional<absl::Span<const float>> Floats(
+      const Ort::Value& value) {
+    if (!value.IsTensor()) return std::nullopt;
+    const auto info = value.GetTensorTypeAndShapeInfo();
+    if (info.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {
+      return std::nullopt;
+    }
+    return absl::Span<const float>(value.GetTensorData<float>(),
+                                   info.GetElementCount());
+  }
+
+  static absl::Status Widen(const std::string& name, const Ort::Value& value,
+                            std::map<std::string, ValueRange>& ranges) {
+    const auto floats = Floats(value);
+    if (!floats || floats->empty()) return absl::OkStatus();
+    const auto [found, added] =
+        ranges.try_emplace(name, ValueRange{floats->front(), floats->front()});
+    ValueRange& range = found->second;
+    for (const float number : *floats) {
+      if (!std::isfinite(number)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("tensor \"", name.substr(0, 200),
+                         "\" is not finite on random inputs"));
+      }
+      range.low = std::min(range.low, number);
+      range.high = std::max(range.high, number);
     }
     return absl::OkStatus();
   }
@@ -177,13 +262,11 @@ class OnnxRuntime final : public Runtime {
   }
   absl::StatusOr<std::unique_ptr<Session>> Load(
       absl::string_view model, const SessionOptions& options) override {
-    if (model.empty() || model.size() > kMaxOnnxBytes) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the model has ", model.size(), " bytes: expected 1 to ",
-                       kMaxOnnxBytes));
-    }
+    HWNAS_RETURN_IF_ERROR(CheckSize(model));
     return Guarded("the model cannot be loaded",
-                   [&] { return OnnxSession::Create(env_, model, options); });
+                   [&]() -> absl::StatusOr<std::unique_ptr<Session>> {
+                     return OnnxSession::Create(env_, model, options);
+                   });
   }
 
  private:
@@ -205,6 +288,26 @@ absl::StatusOr<std::unique_ptr<Runtime>> CreateOnnxRuntime() {
                  []() -> absl::StatusOr<std::unique_ptr<Runtime>> {
                    return std::make_unique<OnnxRuntime>();
                  });
+}
+
+absl::StatusOr<std::map<std::string, ValueRange>> ObserveOnnxRanges(
+    absl::string_view model, const SessionOptions& options, int rounds) {
+  HWNAS_RETURN_IF_ERROR(CheckSize(model));
+  // The same one as the runtime's: there is one in a process.
+  const Ort::Env env(ORT_LOGGING_LEVEL_FATAL, "hwnas");
+  HWNAS_ASSIGN_OR_RETURN(
+      const std::unique_ptr<OnnxSession> session,
+      Guarded("the model cannot be loaded",
+              [&]() -> absl::StatusOr<std::unique_ptr<OnnxSession>> {
+                // As it is written, so that each tensor has its name.
+                return OnnxSession::Create(env, model, options,
+                                           ORT_DISABLE_ALL);
+              }));
+  std::map<std::string, ValueRange> ranges;
+  for (int round = 0; round < rounds; ++round) {
+    HWNAS_RETURN_IF_ERROR(session->Observe(options.seed + round, ranges));
+  }
+  return ranges;
 }
 
 }  // namespace hwnas::agent

@@ -1,11 +1,14 @@
 #include "agent/sandbox/confinement.h"
 
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -24,6 +27,9 @@ namespace hwnas::agent {
 namespace {
 
 constexpr rlim_t kMaxOpenFiles = 64;
+// A converter may write large models, a graphics driver open many files.
+constexpr rlim_t kMaxCommandFileBytes = rlim_t{2} << 30;
+constexpr rlim_t kMaxCommandOpenFiles = 4096;
 
 absl::Status Limit(int resource, rlim_t value, const char* what) {
   rlimit limit;
@@ -38,29 +44,45 @@ absl::Status Limit(int resource, rlim_t value, const char* what) {
   return absl::OkStatus();
 }
 
-// Files may be read below /proc and /sys only. False: the kernel cannot.
-bool RestrictFiles() {
+// What the first version of Landlock knows, so that every kernel with it does
+// the same.
+constexpr uint64_t kReading =
+    LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+constexpr uint64_t kExecuting = kReading | LANDLOCK_ACCESS_FS_EXECUTE;
+constexpr uint64_t kDevices = kReading | LANDLOCK_ACCESS_FS_WRITE_FILE;
+constexpr uint64_t kEverything =
+    kExecuting | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+    LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+    LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
+    LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
+    LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM;
+// Those that make sense for a file, not a folder.
+constexpr uint64_t kOfFiles = LANDLOCK_ACCESS_FS_EXECUTE |
+                              LANDLOCK_ACCESS_FS_WRITE_FILE |
+                              LANDLOCK_ACCESS_FS_READ_FILE;
+
+struct FileRule {
+  std::string path;
+  uint64_t access;
+};
+
+// Files may be used below the given paths only; those that do not exist are
+// left out. False: the kernel cannot.
+bool RestrictFiles(const std::vector<FileRule>& allowed) {
   landlock_ruleset_attr attributes = {};
-  // What the first version of Landlock knows, so that every kernel with it does
-  // the same.
-  attributes.handled_access_fs =
-      LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE |
-      LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
-      LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-      LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
-      LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
-      LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |
-      LANDLOCK_ACCESS_FS_MAKE_SYM;
+  attributes.handled_access_fs = kEverything;
   const int rules = static_cast<int>(
       syscall(SYS_landlock_create_ruleset, &attributes, sizeof(attributes), 0));
   if (rules < 0) return false;
   bool done = true;
-  for (const char* folder : {"/proc", "/sys"}) {
-    const int fd = open(folder, O_PATH | O_CLOEXEC);
+  for (const FileRule& rule : allowed) {
+    const int fd = open(rule.path.c_str(), O_PATH | O_CLOEXEC);
     if (fd < 0) continue;
+    struct stat what = {};
+    fstat(fd, &what);
     landlock_path_beneath_attr beneath = {};
     beneath.allowed_access =
-        LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+        S_ISDIR(what.st_mode) ? rule.access : rule.access & kOfFiles;
     beneath.parent_fd = fd;
     done = syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH,
                    &beneath, 0) == 0 &&
@@ -174,10 +196,9 @@ void OfferToTheOomKiller() {
   close(fd);
 }
 
-}  // namespace
-
-absl::StatusOr<std::string> ConfineThisProcess(
-    const ConfinementOptions& options) {
+// Of both kinds.
+absl::Status SetLimits(int64_t max_memory_bytes, absl::Duration max_cpu_time,
+                       rlim_t max_file_bytes, rlim_t max_open_files) {
   const pid_t parent = getppid();
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent ||
       parent == 1) {
@@ -185,25 +206,139 @@ absl::StatusOr<std::string> ConfineThisProcess(
   }
   OfferToTheOomKiller();
   HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_CORE, 0, "core dumps"));
-  HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_FSIZE, 0, "the size of files"));
-  HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_NOFILE, kMaxOpenFiles, "open files"));
-  if (options.max_memory_bytes > 0) {
-    HWNAS_RETURN_IF_ERROR(Limit(
-        RLIMIT_DATA, static_cast<rlim_t>(options.max_memory_bytes), "memory"));
-  }
-  if (options.max_cpu_time < absl::InfiniteDuration()) {
+  HWNAS_RETURN_IF_ERROR(
+      Limit(RLIMIT_FSIZE, max_file_bytes, "the size of files"));
+  HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_NOFILE, max_open_files, "open files"));
+  if (max_memory_bytes > 0) {
     HWNAS_RETURN_IF_ERROR(
-        Limit(RLIMIT_CPU,
-              static_cast<rlim_t>(std::max<int64_t>(
-                  1, absl::ToInt64Seconds(options.max_cpu_time))),
-              "processor time"));
+        Limit(RLIMIT_DATA, static_cast<rlim_t>(max_memory_bytes), "memory"));
   }
+  if (max_cpu_time < absl::InfiniteDuration()) {
+    HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_CPU,
+                                static_cast<rlim_t>(std::max<int64_t>(
+                                    1, absl::ToInt64Seconds(max_cpu_time))),
+                                "processor time"));
+  }
+  return absl::OkStatus();
+}
+
+// What a foreign program needs of the system, and nothing of its owner's.
+std::vector<FileRule> CommandFiles(const CommandConfinementOptions& options) {
+  std::vector<FileRule> files = {{options.folder, kEverything}};
+  for (const std::string& path : options.reads) {
+    files.push_back({path, kExecuting});
+  }
+  for (const char* path :
+       {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt",
+        "/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime",
+        "/etc/nsswitch.conf", "/etc/nv_tegra_release", "/etc/passwd",
+        "/etc/OpenCL", "/etc/vulkan"}) {
+    files.push_back({path, kExecuting});
+  }
+  files.push_back({"/proc", kReading});
+  files.push_back({"/sys", kReading});
+  glob_t devices = {};
+  for (const char* pattern :
+       {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
+        "/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/nvgpu*", "/dev/dri",
+        "/dev/kfd", "/dev/apex_*", "/dev/accel", "/dev/hailo*", "/dev/mali*",
+        "/dev/dma_heap"}) {
+    glob(pattern, devices.gl_pathc > 0 ? GLOB_APPEND : 0, nullptr, &devices);
+  }
+  for (size_t i = 0; i < devices.gl_pathc; ++i) {
+    files.push_back({devices.gl_pathv[i], kDevices});
+  }
+  globfree(&devices);
+  return files;
+}
+
+// What a program that computes has no need of. All else is allowed: which
+// system calls a foreign tool makes is not known beforehand.
+constexpr const char* kForbiddenToCommands[] = {
+    // Connections.
+    "socket", "connect", "bind", "listen", "accept", "accept4",
+    "io_uring_setup", "io_uring_enter", "io_uring_register",
+    // Other processes, and out of its group.
+    "setsid", "setpgid", "ptrace", "process_vm_readv", "process_vm_writev",
+    "process_madvise", "pidfd_open", "pidfd_getfd", "pidfd_send_signal",
+    "rt_sigqueueinfo", "rt_tgsigqueueinfo", "kcmp",
+    // The system.
+    "mount", "umount2", "pivot_root", "chroot", "unshare", "setns",
+    "open_by_handle_at", "move_mount", "fsopen", "open_tree", "mount_setattr",
+    "init_module", "finit_module", "delete_module", "kexec_load",
+    "kexec_file_load", "reboot", "swapon", "swapoff", "acct", "settimeofday",
+    "clock_settime", "clock_adjtime", "adjtimex", "sethostname",
+    "setdomainname", "iopl", "ioperm", "mknod", "mknodat", "quotactl", "bpf",
+    "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key",
+    "syslog", "vhangup"};
+
+absl::Status ForbidToCommand() {
+  const Filter filter(seccomp_init(SCMP_ACT_ALLOW));
+  if (filter == nullptr) return absl::UnavailableError("seccomp: no filter");
+  HWNAS_RETURN_IF_ERROR(
+      Filtered(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_SSB, 1), "SSB"));
+  const auto forbid = [&](const char* name,
+                          const std::vector<scmp_arg_cmp>& conditions = {}) {
+    const int number = seccomp_syscall_resolve_name(name);
+    if (number < 0) return absl::OkStatus();
+    return Filtered(
+        seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(EPERM), number,
+                               static_cast<unsigned>(conditions.size()),
+                               conditions.data()),
+        name);
+  };
+  for (const char* name : kForbiddenToCommands) {
+    HWNAS_RETURN_IF_ERROR(forbid(name));
+  }
+  // The agent, its group, and everyone at once.
+  constexpr scmp_datum_t kPid = 0xffffffff;
+  const auto as_argument = [](pid_t pid) {
+    return static_cast<scmp_datum_t>(static_cast<uint32_t>(pid));
+  };
+  const pid_t agent = getppid();
+  for (const pid_t pid : {agent, -getpgid(agent), pid_t{-1}}) {
+    HWNAS_RETURN_IF_ERROR(
+        forbid("kill", {SCMP_A0(SCMP_CMP_MASKED_EQ, kPid, as_argument(pid))}));
+  }
+  HWNAS_RETURN_IF_ERROR(forbid(
+      "tgkill", {SCMP_A0(SCMP_CMP_MASKED_EQ, kPid, as_argument(agent))}));
+  HWNAS_RETURN_IF_ERROR(forbid("tkill"));
+  // Keystrokes into the agent's terminal.
+  HWNAS_RETURN_IF_ERROR(forbid(
+      "ioctl", {SCMP_A1(SCMP_CMP_MASKED_EQ, kPid, scmp_datum_t{TIOCSTI})}));
+  return Filtered(seccomp_load(filter.get()), "loading the filter");
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> ConfineThisProcess(
+    const ConfinementOptions& options) {
+  HWNAS_RETURN_IF_ERROR(SetLimits(options.max_memory_bytes,
+                                  options.max_cpu_time, 0, kMaxOpenFiles));
   std::vector<std::string> missing;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     missing.push_back("no_new_privs");
   }
-  if (!RestrictFiles()) missing.push_back("Landlock");
+  if (!RestrictFiles({{"/proc", kReading}, {"/sys", kReading}})) {
+    missing.push_back("Landlock");
+  }
   if (const absl::Status status = RestrictSystemCalls(options); !status.ok()) {
+    missing.push_back(std::string(status.message()));
+  }
+  return absl::StrJoin(missing, ", ");
+}
+
+absl::StatusOr<std::string> ConfineForCommand(
+    const CommandConfinementOptions& options) {
+  HWNAS_RETURN_IF_ERROR(SetLimits(options.max_memory_bytes,
+                                  options.max_cpu_time, kMaxCommandFileBytes,
+                                  kMaxCommandOpenFiles));
+  std::vector<std::string> missing;
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    missing.push_back("no_new_privs");
+  }
+  if (!RestrictFiles(CommandFiles(options))) missing.push_back("Landlock");
+  if (const absl::Status status = ForbidToCommand(); !status.ok()) {
     missing.push_back(std::string(status.message()));
   }
   return absl::StrJoin(missing, ", ");

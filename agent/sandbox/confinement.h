@@ -34,4 +34,24 @@ struct ConfinementOptions {
 absl::StatusOr<std::string> ConfineThisProcess(
     const ConfinementOptions& options);
 
+struct CommandConfinementOptions {
+  // Where it may write and work.
+  std::string folder;
+  // Files and folders that it may read and execute, beside the system's.
+  std::vector<std::string> reads;
+  // Of each process alone.
+  int64_t max_memory_bytes = 0;
+  absl::Duration max_cpu_time = absl::InfiniteDuration();
+};
+
+// The looser kind, for a foreign program that is to be executed next, and all
+// that it starts. It may read the system's programs and libraries, /proc and
+// /sys, use graphics cards and other accelerators in /dev, write to `folder`,
+// and start processes. It may not open a connection, read homes or
+// configuration, signal the process that started this one, leave its process
+// group (so that it can be killed with all that it started), or change the
+// system (mount, trace, load modules...). Limits, death and result as above.
+absl::StatusOr<std::string> ConfineForCommand(
+    const CommandConfinementOptions& options);
+
 }  // namespace hwnas::agent

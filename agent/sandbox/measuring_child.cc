@@ -1,5 +1,6 @@
 #include "agent/sandbox/measuring_child.h"
 
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -81,11 +82,43 @@ class ParentsPowerRecorder final : public PowerRecorder {
   Parent* const parent_;
 };
 
-absl::Status Measure(const sandbox::ChildTask& task, Parent& parent,
-                     const GraphExporter& export_graph,
-                     v1::TaskResult& result) {
-  HWNAS_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime,
-                         CreateOnnxRuntime());
+// What is loaded of the task, in place of a graph or another file.
+class Preparation {
+ public:
+  explicit Preparation(const ModelTools& tools) : tools_(tools) {}
+
+  absl::StatusOr<std::string> Onnx(const v1::MeasureTask& task) const {
+    const int batch = task.measure().batch();
+    if (task.has_graph()) {
+      return tools_.export_graph(task.graph(), std::max(1, batch));
+    }
+    if (!task.has_onnx()) {
+      return absl::InvalidArgumentError(
+          "the task names no model: expected a graph or an ONNX file");
+    }
+    return task.onnx();
+  }
+  absl::StatusOr<std::string> Quantized(const v1::MeasureTask& task) const {
+    if (!tools_.quantize) {
+      return absl::FailedPreconditionError("models cannot be quantised here");
+    }
+    HWNAS_ASSIGN_OR_RETURN(const std::string onnx, Onnx(task));
+    return tools_.quantize(onnx, task.measure().batch());
+  }
+  // For a program that does not know our batch.
+  absl::StatusOr<std::string> ForCommand(const sandbox::ChildTask& task) const {
+    HWNAS_ASSIGN_OR_RETURN(const std::string onnx, task.quantize()
+                                                       ? Quantized(task.task())
+                                                       : Onnx(task.task()));
+    if (!tools_.fix_batch) return onnx;
+    return tools_.fix_batch(onnx, task.task().measure().batch());
+  }
+
+ private:
+  const ModelTools& tools_;
+};
+
+absl::Status Confine(const sandbox::ChildTask& task) {
   HWNAS_ASSIGN_OR_RETURN(
       const std::string missing,
       ConfineThisProcess(
@@ -97,6 +130,54 @@ absl::Status Measure(const sandbox::ChildTask& task, Parent& parent,
     // Once for each measurement, lest it be overlooked.
     std::cerr << "hwnas-agent: the measuring process is confined without "
               << missing << std::endl;
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Runtime>> CreateRuntime(
+    const v1::MeasureTask& task, const ModelTools& tools) {
+  if (task.measure().runtime() != "libtorch") return CreateOnnxRuntime();
+  if (!tools.create_libtorch) {
+    return absl::FailedPreconditionError("this agent has no LibTorch");
+  }
+  if (!task.has_graph()) {
+    return absl::FailedPreconditionError(
+        "libtorch rebuilds a network from its graph, and this is an ONNX file: "
+        "expected the runtime onnxruntime");
+  }
+  return tools.create_libtorch();
+}
+
+absl::Status Measure(const sandbox::ChildTask& task, Parent& parent,
+                     const ModelTools& tools, sandbox::Outcome& outcome) {
+  HWNAS_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime,
+                         CreateRuntime(task.task(), tools));
+  HWNAS_RETURN_IF_ERROR(Confine(task));
+  const Preparation preparation(tools);
+  LatencyHooks hooks;
+  hooks.progress = [&](const std::string& note) {
+    sandbox::ToParent message;
+    message.set_note(note);
+    parent.Tell(message);
+  };
+  if (task.prepare_only()) {
+    hooks.progress("preparing the model");
+    HWNAS_ASSIGN_OR_RETURN(*outcome.mutable_onnx(),
+                           preparation.ForCommand(task));
+    return absl::OkStatus();
+  }
+  v1::MeasureTask model = task.task();
+  if (model.measure().precision() == "int8") {
+    hooks.progress("quantising the model");
+    HWNAS_ASSIGN_OR_RETURN(std::string onnx, preparation.Quantized(model));
+    model.set_onnx(std::move(onnx));
+  }
+  GraphExporter export_graph = tools.export_graph;
+  if (model.measure().runtime() == "libtorch") {
+    export_graph = [](const v1::ModelGraph& graph,
+                      int) -> absl::StatusOr<std::string> {
+      return graph.SerializeAsString();
+    };
   }
   RealSteadyClock clock;
   InProcessMeasurerOptions options;
@@ -113,20 +194,14 @@ absl::Status Measure(const sandbox::ChildTask& task, Parent& parent,
       return answer.throttled();
     };
   }
-  LatencyHooks hooks;
-  hooks.progress = [&](const std::string& note) {
-    sandbox::ToParent message;
-    message.set_note(note);
-    parent.Tell(message);
-  };
-  return InProcessMeasurer(std::move(options), runtime.get(), export_graph,
-                           &clock)
-      .Measure(task.task(), hooks, result);
+  return InProcessMeasurer(std::move(options), runtime.get(),
+                           std::move(export_graph), &clock)
+      .Measure(model, hooks, *outcome.mutable_result());
 }
 
 }  // namespace
 
-int RunMeasuringChild(const GraphExporter& export_graph) {
+int RunMeasuringChild(const ModelTools& tools) {
   MessageSocket socket(kMeasuringChildSocket);
   sandbox::ChildTask task;
   const absl::StatusOr<bool> came = socket.Receive(&task, kStartTimeout);
@@ -138,8 +213,7 @@ int RunMeasuringChild(const GraphExporter& export_graph) {
   Parent parent(&socket);
   sandbox::ToParent message;
   sandbox::Outcome& outcome = *message.mutable_outcome();
-  const absl::Status status =
-      Measure(task, parent, export_graph, *outcome.mutable_result());
+  const absl::Status status = Measure(task, parent, tools, outcome);
   outcome.set_code(static_cast<int>(status.code()));
   outcome.set_error(std::string(status.message()));
   parent.Tell(message);

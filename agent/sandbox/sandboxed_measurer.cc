@@ -148,17 +148,22 @@ std::string HowItEnded(std::optional<int> status) {
   }
 }
 
+absl::Status StatusOf(const sandbox::Outcome& outcome) {
+  if (outcome.code() == 0) return absl::OkStatus();
+  const int code = outcome.code() > 0 && outcome.code() <= 16
+                       ? outcome.code()
+                       : static_cast<int>(absl::StatusCode::kUnknown);
+  return absl::Status(static_cast<absl::StatusCode>(code),
+                      outcome.error().substr(0, kMaxErrorBytes));
+}
+
 // What the child says is checked like anything that comes from outside.
 absl::Status TakeOutcome(const sandbox::Outcome& outcome,
                          const v1::MeasureTask& task, const std::string& device,
                          v1::TaskResult& result) {
   if (outcome.code() != 0) {
     *result.mutable_environment() = outcome.result().environment();
-    const int code = outcome.code() > 0 && outcome.code() <= 16
-                         ? outcome.code()
-                         : static_cast<int>(absl::StatusCode::kUnknown);
-    return absl::Status(static_cast<absl::StatusCode>(code),
-                        outcome.error().substr(0, kMaxErrorBytes));
+    return StatusOf(outcome);
   }
   const v1::TaskResult& told = outcome.result();
   const bool sound =
@@ -199,27 +204,9 @@ sandbox::PowerRecord ToProto(const PowerRecord& record) {
 
 }  // namespace
 
-sandbox::ChildTask SandboxedMeasurer::TaskForChild(
-    const v1::MeasureTask& task, absl::Duration time_limit) const {
-  const InProcessMeasurerOptions& measurer = options_.measurer;
-  sandbox::ChildTask first;
-  *first.mutable_task() = task;
-  first.set_device(measurer.device);
-  first.set_why_no_power(measurer.why_no_power);
-  if (measurer.power != nullptr) {
-    const PowerSourceInfo& info = measurer.power->info();
-    *first.mutable_power() = PowerSourceProto(info);
-    *first.mutable_power_averaging() = hwnas::ToProto(info.averaging);
-  }
-  first.set_throttle_sensor(measurer.throttled != nullptr);
-  first.set_max_memory_bytes(
-      options_.max_memory_bytes > 0
-          ? options_.max_memory_bytes
-          : std::max(kLeastMemoryBytes, AvailableMemoryBytes() / 4 * 3));
-  // Should the agent be unable to kill it.
-  *first.mutable_max_cpu_time() = hwnas::ToProto(
-      2 * (time_limit + kSpareCpuTime) * std::max(1, task.measure().threads()));
-  return first;
+int64_t MemoryLimitBytes(const SandboxedMeasurerOptions& options) {
+  if (options.max_memory_bytes > 0) return options.max_memory_bytes;
+  return std::max(kLeastMemoryBytes, AvailableMemoryBytes() / 4 * 3);
 }
 
 absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
@@ -231,6 +218,45 @@ absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
   const bool energy = task.energy() && measurer.power != nullptr;
   const absl::Duration time_limit = options_.time_limit + 2 * meter.max_time +
                                     (energy ? kEnergyTime : absl::Duration());
+  sandbox::ChildTask first;
+  *first.mutable_task() = task;
+  first.set_device(measurer.device);
+  first.set_why_no_power(measurer.why_no_power);
+  if (measurer.power != nullptr) {
+    const PowerSourceInfo& info = measurer.power->info();
+    *first.mutable_power() = PowerSourceProto(info);
+    *first.mutable_power_averaging() = hwnas::ToProto(info.averaging);
+  }
+  first.set_throttle_sensor(measurer.throttled != nullptr);
+  HWNAS_ASSIGN_OR_RETURN(const sandbox::Outcome outcome,
+                         RunChild(std::move(first), time_limit, hooks));
+  return TakeOutcome(outcome, task, measurer.device, result);
+}
+
+absl::StatusOr<std::string> SandboxedMeasurer::Prepare(
+    const v1::MeasureTask& task, bool quantize, const LatencyHooks& hooks) {
+  sandbox::ChildTask first;
+  *first.mutable_task() = task;
+  // Whatever will measure it, here it is ONNX.
+  first.mutable_task()->mutable_measure()->clear_runtime();
+  first.set_prepare_only(true);
+  first.set_quantize(quantize);
+  HWNAS_ASSIGN_OR_RETURN(
+      sandbox::Outcome outcome,
+      RunChild(std::move(first), options_.time_limit, hooks));
+  HWNAS_RETURN_IF_ERROR(StatusOf(outcome));
+  return std::move(*outcome.mutable_onnx());
+}
+
+absl::StatusOr<sandbox::Outcome> SandboxedMeasurer::RunChild(
+    sandbox::ChildTask first, absl::Duration time_limit,
+    const LatencyHooks& hooks) {
+  const InProcessMeasurerOptions& measurer = options_.measurer;
+  first.set_max_memory_bytes(MemoryLimitBytes(options_));
+  // Should the agent be unable to kill it.
+  *first.mutable_max_cpu_time() =
+      hwnas::ToProto(2 * (time_limit + kSpareCpuTime) *
+                     std::max(1, first.task().measure().threads()));
 
   HWNAS_ASSIGN_OR_RETURN(auto pair, MessageSocket::MakePair());
   MessageSocket socket = std::move(pair.first);
@@ -249,7 +275,11 @@ absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
   RealSteadyClock clock;
   const absl::Duration deadline = clock.Now() + time_limit;
   // Only the child needs the model from here on.
-  absl::Status status = socket.Send(TaskForChild(task, time_limit));
+  // Only the child needs the model from here on.
+  absl::Status status = [&] {
+    const sandbox::ChildTask sent = std::move(first);
+    return socket.Send(sent);
+  }();
   while (status.ok()) {
     if (hooks.cancelled()) {
       return absl::CancelledError(absl::StrCat("cancelled while ", phase));
@@ -295,7 +325,7 @@ absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
         status = socket.Send(answer);
         break;
       case sandbox::ToParent::kOutcome:
-        return TakeOutcome(message.outcome(), task, measurer.device, result);
+        return message.outcome();
       case sandbox::ToParent::KIND_NOT_SET:
         status = absl::DataLossError("a message without meaning");
         break;

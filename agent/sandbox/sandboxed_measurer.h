@@ -21,9 +21,9 @@
 #include "agent/measure/measurer.h"
 
 namespace hwnas::agent {
-
 namespace sandbox {
 class ChildTask;
+class Outcome;
 }  // namespace sandbox
 
 struct SandboxedMeasurerOptions {
@@ -40,6 +40,9 @@ struct SandboxedMeasurerOptions {
   int64_t max_memory_bytes = 0;
 };
 
+// What they say, or what is available now.
+int64_t MemoryLimitBytes(const SandboxedMeasurerOptions& options);
+
 // The calling thread waits for the child.
 class SandboxedMeasurer final : public Measurer {
  public:
@@ -52,9 +55,17 @@ class SandboxedMeasurer final : public Measurer {
   absl::Status Measure(const v1::MeasureTask& task, const LatencyHooks& hooks,
                        v1::TaskResult& result) override;
 
+  // The task's model as an ONNX file with its batch fixed, for a program that
+  // measures by itself; quantised to int8 if `quantize`. Made in a child too:
+  // the model is as hostile as ever. Errors as above.
+  absl::StatusOr<std::string> Prepare(const v1::MeasureTask& task,
+                                      bool quantize, const LatencyHooks& hooks);
+
  private:
-  sandbox::ChildTask TaskForChild(const v1::MeasureTask& task,
-                                  absl::Duration time_limit) const;
+  // Adds the limits to `first`, and returns what the child says at its end.
+  absl::StatusOr<sandbox::Outcome> RunChild(sandbox::ChildTask first,
+                                            absl::Duration time_limit,
+                                            const LatencyHooks& hooks);
 
   const SandboxedMeasurerOptions options_;
 };

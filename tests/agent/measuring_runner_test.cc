@@ -394,7 +394,22 @@ TEST_F(MeasuringRunnerTest, BlamesTheCandidateForAModelThatCannotRun) {
   EXPECT_THAT(Run().error(), HasSubstr("names no model"));
 }
 
+TEST_F(MeasuringRunnerTest, MeasuresWithWhatItHas) {
+  v1::RuntimeCapability& tool = options_.capabilities.emplace_back();
+  tool.set_runtime("x-tool");
+  tool.add_precisions("fp16");
+  v1::MeasureSpec& spec = *task_.mutable_measure()->mutable_measure();
+  spec.set_precision("int8");
+  EXPECT_EQ(Run().error(), "");
+  spec.set_runtime("x-tool");
+  spec.set_precision("fp16");
+  EXPECT_EQ(Run().error(), "");
+}
+
 TEST_F(MeasuringRunnerTest, RefusesWhatItCannotDoWithoutBlame) {
+  v1::RuntimeCapability& tool = options_.capabilities.emplace_back();
+  tool.set_runtime("x-tool");
+  tool.add_precisions("fp16");
   const auto refusal = [&](auto change) {
     const v1::Task original = task_;
     change(*task_.mutable_measure());
@@ -408,11 +423,19 @@ TEST_F(MeasuringRunnerTest, RefusesWhatItCannotDoWithoutBlame) {
   EXPECT_THAT(refusal([](v1::MeasureTask& t) {
                 t.mutable_measure()->set_runtime("libtorch");
               }),
-              HasSubstr("\"libtorch\""));
+              HasSubstr("runtime \"libtorch\" is not available here: expected "
+                        "onnxruntime (fp32, int8), x-tool (fp16)"));
   EXPECT_THAT(refusal([](v1::MeasureTask& t) {
-                t.mutable_measure()->set_precision("int8");
+                t.mutable_measure()->set_precision("fp16");
               }),
-              HasSubstr("\"int8\""));
+              HasSubstr("precision \"fp16\" is not available with onnxruntime "
+                        "here: expected fp32 or int8; on a processor it has no "
+                        "fp16 kernels"));
+  EXPECT_THAT(refusal([](v1::MeasureTask& t) {
+                t.mutable_measure()->set_runtime("x-tool");
+              }),
+              HasSubstr("\"fp32\" is not available with x-tool here: expected "
+                        "fp16"));
   EXPECT_THAT(refusal([](v1::MeasureTask& t) {
                 t.mutable_measure()->set_threads(100000);
               }),

@@ -22,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agent/sandbox/child.pb.h"
+#include "agent/sandbox/confined_command.h"
 #include "agent/sandbox/measuring_child.h"
 #include "agent/sandbox/message_socket.h"
 #include "common/files.h"
@@ -99,6 +100,7 @@ absl::StatusOr<std::string> Misbehave(const v1::ModelGraph& graph, int) {
     send(kMeasuringChildSocket, noise.data(), noise.size(), 0);
     pause();
   }
+  if (name == "exported") return name;
   return absl::InvalidArgumentError("the graph is wrong");
 }
 
@@ -242,7 +244,12 @@ TEST(MessageSocketTest, RefusesWhatIsTooLong) {
 int main(int argc, char** argv) {
   if (argc > 1 &&
       argv[1] == std::string_view(hwnas::agent::kMeasuringChildArgument)) {
-    return hwnas::agent::RunMeasuringChild(hwnas::agent::Misbehave);
+    return hwnas::agent::RunMeasuringChild(
+        {.export_graph = hwnas::agent::Misbehave});
+  }
+  if (argc > 1 &&
+      argv[1] == std::string_view(hwnas::agent::kCommandLauncherArgument)) {
+    return hwnas::agent::RunCommandLauncher(argc, argv);
   }
   ::testing::InitGoogleTest(&argc, argv);
   return RUN_ALL_TESTS();
