@@ -465,9 +465,8 @@ int Main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 256 << 10);
 
   // Better said now than by each task's own process.
-  if (const auto runtime = CreateOnnxRuntime(); !runtime.ok()) {
-    return fail(runtime.status());
-  }
+  const auto onnxruntime = CreateOnnxRuntime();
+  if (!onnxruntime.ok()) return fail(onnxruntime.status());
   Runtimes runtimes;
   if (const absl::Status status = runtimes.Probe(); !status.ok()) {
     return fail(status);
@@ -496,6 +495,7 @@ int Main(int argc, char** argv) {
   options.slots = 1;
   options.device_classes = *classes;
   options.capabilities = runtimes.Capabilities(/*only_onnx=*/true);
+  options.capabilities.front().set_description((*onnxruntime)->description());
   for (const v1::RuntimeCapability& capability : options.capabilities) {
     options.runtimes.push_back(capability.runtime());
   }

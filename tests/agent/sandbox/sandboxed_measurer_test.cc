@@ -21,6 +21,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "agent/quantizer.h"
 #include "agent/sandbox/child.pb.h"
 #include "agent/sandbox/confined_command.h"
 #include "agent/sandbox/measuring_child.h"
@@ -245,7 +246,8 @@ int main(int argc, char** argv) {
   if (argc > 1 &&
       argv[1] == std::string_view(hwnas::agent::kMeasuringChildArgument)) {
     return hwnas::agent::RunMeasuringChild(
-        {.export_graph = hwnas::agent::Misbehave});
+        {.export_graph = hwnas::agent::Misbehave,
+         .quantize = hwnas::agent::QuantizeForMeasuring});
   }
   if (argc > 1 &&
       argv[1] == std::string_view(hwnas::agent::kCommandLauncherArgument)) {
