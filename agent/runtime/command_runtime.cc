@@ -22,6 +22,7 @@
 #include "agent/runtime/command_presets.h"
 #include "common/files.h"
 #include "common/status_macros.h"
+#include "common/text.h"
 
 namespace hwnas::agent {
 namespace {
@@ -298,7 +299,7 @@ bool IsOwnName(absl::string_view name) {
 }
 
 std::string Quoted(absl::string_view text) {
-  return absl::StrCat("\"", text.substr(0, kMaxQuoted),
+  return absl::StrCat("\"", Printable(text.substr(0, kMaxQuoted)),
                       text.size() > kMaxQuoted ? "..." : "", "\"");
 }
 
@@ -402,7 +403,8 @@ class Reader {
       report.count = static_cast<int64_t>(*count);
     }
     const std::vector<std::string> version = Values("version");
-    if (!version.empty()) report.version = version.front().substr(0, 100);
+    if (!version.empty())
+      report.version = Printable(version.front().substr(0, 100));
     if (report.samples_ms.empty() && !report.median_ms && !report.mean_ms) {
       return absl::InternalError(absl::StrCat(
           runtime_.name, " told no latency: ", absl::StrJoin(missing_, "; ")));

@@ -25,6 +25,7 @@
 #include "agent/measure/steady_clock.h"
 #include "agent/sandbox/confinement.h"
 #include "common/status_macros.h"
+#include "common/text.h"
 
 namespace hwnas::agent {
 namespace {
@@ -143,8 +144,10 @@ std::string LastLines(absl::string_view text) {
     absl::StrAppend(&last, last.empty() ? "" : " | ",
                     absl::StripAsciiWhitespace(lines[i]));
   }
-  if (last.size() <= kMaxLastBytes) return last;
-  return "..." + last.substr(last.size() - kMaxLastBytes);
+  if (last.size() > kMaxLastBytes) {
+    last = "..." + last.substr(last.size() - kMaxLastBytes);
+  }
+  return Printable(last);
 }
 
 // A command at work.

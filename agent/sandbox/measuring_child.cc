@@ -15,6 +15,7 @@
 #include "agent/sandbox/confinement.h"
 #include "agent/sandbox/message_socket.h"
 #include "common/status_macros.h"
+#include "common/text.h"
 #include "proto/convert/convert.h"
 
 namespace hwnas::agent {
@@ -215,7 +216,8 @@ int RunMeasuringChild(const ModelTools& tools) {
   sandbox::Outcome& outcome = *message.mutable_outcome();
   const absl::Status status = Measure(task, parent, tools, outcome);
   outcome.set_code(static_cast<int>(status.code()));
-  outcome.set_error(std::string(status.message()));
+  // May quote the model.
+  outcome.set_error(Printable(status.message()));
   parent.Tell(message);
   // No destructors: the runtime's may wait for threads that a model left busy.
   _exit(0);
