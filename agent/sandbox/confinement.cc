@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <glob.h>
+#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -129,6 +130,13 @@ absl::Status Filtered(int result, absl::string_view what) {
       absl::StrCat("seccomp: ", what, ": ", strerror(-result)));
 }
 
+absl::Status HideClone3(void* filter) {
+  const int clone3 = seccomp_syscall_resolve_name("clone3");
+  return Filtered(seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(ENOSYS), clone3,
+                                         0, nullptr),
+                  "clone3");
+}
+
 absl::Status RestrictSystemCalls(const ConfinementOptions& options) {
   const Filter filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
   if (filter == nullptr) return absl::UnavailableError("seccomp: no filter");
@@ -173,11 +181,7 @@ absl::Status RestrictSystemCalls(const ConfinementOptions& options) {
   // library is told that there is none and falls back to clone.
   HWNAS_RETURN_IF_ERROR(allow(
       "clone", {SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)}));
-  const int clone3 = seccomp_syscall_resolve_name("clone3");
-  HWNAS_RETURN_IF_ERROR(
-      Filtered(seccomp_rule_add_array(filter.get(), SCMP_ACT_ERRNO(ENOSYS),
-                                      clone3, 0, nullptr),
-               "clone3"));
+  HWNAS_RETURN_IF_ERROR(HideClone3(filter.get()));
   // Limits are looked at, never changed.
   HWNAS_RETURN_IF_ERROR(allow("prlimit64", {SCMP_A2(SCMP_CMP_EQ, 0)}));
   HWNAS_RETURN_IF_ERROR(allow("getrlimit"));
@@ -220,6 +224,25 @@ absl::Status SetLimits(int64_t max_memory_bytes, absl::Duration max_cpu_time,
                                 "processor time"));
   }
   return absl::OkStatus();
+}
+
+// For good, also if root's. Returns what the system refused.
+std::vector<std::string> GiveUpPrivileges() {
+  std::vector<std::string> refused;
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+    refused.push_back("no_new_privs");
+  }
+  for (int capability = 0; capability <= CAP_LAST_CAP; ++capability) {
+    // Refused to those who have none.
+    prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+  }
+  __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3,
+                                     .pid = 0};
+  __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  if (syscall(SYS_capset, &header, none) != 0) {
+    refused.push_back("giving up capabilities");
+  }
+  return refused;
 }
 
 // What a foreign program needs of the system, and nothing of its owner's.
@@ -290,6 +313,15 @@ absl::Status ForbidToCommand() {
   for (const char* name : kForbiddenToCommands) {
     HWNAS_RETURN_IF_ERROR(forbid(name));
   }
+  // No namespaces, in which it would be mighty. The flags of clone3 are out of
+  // sight; the C library falls back to clone.
+  for (const scmp_datum_t flag :
+       {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC,
+        CLONE_NEWUTS, CLONE_NEWCGROUP}) {
+    HWNAS_RETURN_IF_ERROR(
+        forbid("clone", {SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag)}));
+  }
+  HWNAS_RETURN_IF_ERROR(HideClone3(filter.get()));
   // The agent, its group, and everyone at once.
   constexpr scmp_datum_t kPid = 0xffffffff;
   const auto as_argument = [](pid_t pid) {
@@ -315,10 +347,7 @@ absl::StatusOr<std::string> ConfineThisProcess(
     const ConfinementOptions& options) {
   HWNAS_RETURN_IF_ERROR(SetLimits(options.max_memory_bytes,
                                   options.max_cpu_time, 0, kMaxOpenFiles));
-  std::vector<std::string> missing;
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-    missing.push_back("no_new_privs");
-  }
+  std::vector<std::string> missing = GiveUpPrivileges();
   if (!RestrictFiles({{"/proc", kReading}, {"/sys", kReading}})) {
     missing.push_back("Landlock");
   }
@@ -333,10 +362,7 @@ absl::StatusOr<std::string> ConfineForCommand(
   HWNAS_RETURN_IF_ERROR(SetLimits(options.max_memory_bytes,
                                   options.max_cpu_time, kMaxCommandFileBytes,
                                   kMaxCommandOpenFiles));
-  std::vector<std::string> missing;
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-    missing.push_back("no_new_privs");
-  }
+  std::vector<std::string> missing = GiveUpPrivileges();
   if (!RestrictFiles(CommandFiles(options))) missing.push_back("Landlock");
   if (const absl::Status status = ForbidToCommand(); !status.ok()) {
     missing.push_back(std::string(status.message()));

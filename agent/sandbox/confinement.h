@@ -22,11 +22,11 @@ struct ConfinementOptions {
 };
 
 // From here on, for the calling thread and those it starts: limits on memory,
-// processor time and open files; no core dump; no file may grow; no new
-// privileges; no new process or program; no network; no file but those below
-// /proc and /sys may be opened, and none to be written. System calls that
-// ONNX Runtime does not need fail with EPERM (seccomp). First when memory runs
-// short. Dies with the thread that started the process.
+// processor time and open files; no core dump; no file may grow; no
+// capabilities and no new privileges; no new process or program; no network; no
+// file but those below /proc and /sys may be opened, and none to be written.
+// System calls that ONNX Runtime does not need fail with EPERM (seccomp). First
+// when memory runs short. Dies with the thread that started the process.
 //
 // Call it before a second thread exists. Returns what this system cannot do,
 // for people; empty if all is in place (an emulator or an old kernel may lack

@@ -168,7 +168,8 @@ TEST_F(ConfinedCommandTest, KeepsItFromEverythingElse) {
       "exec 2>/dev/null; ",  //
       "cat ", outside, " && echo read; ", "echo x > ", outside,
       ".new && echo write; ", "rm ", outside, " && echo delete; ",  //
-      "cat /etc/shadow > copy && echo shadow; ", "kill -0 ", getpid(),
+      "cat /etc/shadow > copy && echo shadow; ", "cat /proc/", getpid(),
+      "/environ > copy && echo environ; ", "kill -0 ", getpid(),
       " && echo signal; ",  //
       "kill -0 -1 && echo signal all; ",
       "setsid -w true && echo setsid; ",  //
