@@ -273,8 +273,8 @@ SandboxedMeasurerOptions SandboxOptions() {
 // What this agent can measure with.
 struct Runtimes {
   std::vector<CommandRuntime> commands;
-  // Presets whose programs are not here, and why others are of no use.
-  std::vector<std::string> why_not;
+  // Presets whose programs are not here.
+  std::vector<std::string> missing;
 
   absl::Status Probe() {
     for (const CommandRuntime& preset : PresetCommandRuntimes()) {
@@ -282,7 +282,7 @@ struct Runtimes {
       if (found.ok()) {
         commands.push_back(*std::move(found));
       } else {
-        why_not.push_back(std::string(found.status().message()));
+        missing.push_back(preset.name);
       }
     }
     const std::string path = absl::GetFlag(FLAGS_runtimes_file);
@@ -520,9 +520,9 @@ int Main(int argc, char** argv) {
             "event=power source={} reason=\"{}\"",
             options.power->name().empty() ? "none" : options.power->name(),
             options.power->why_none());
-        context.logger->info("event=runtimes runtimes={} missing=\"{}\"",
+        context.logger->info("event=runtimes runtimes={} missing={}",
                              absl::StrJoin(options.runtimes, ","),
-                             absl::StrJoin(runtimes.why_not, "; "));
+                             absl::StrJoin(runtimes.missing, ","));
         context.logger->info("event=profiles profiles={} reason=\"{}\"",
                              absl::StrJoin(options.profiles, ","),
                              profiles.why_not_pinned);
