@@ -12,7 +12,8 @@ absl::StatusOr<std::string> FixOnnxBatch(absl::string_view onnx, int batch) {
   onnx::ModelProto model;
   if (!model.ParseFromArray(onnx.data(), static_cast<int>(onnx.size())) ||
       !model.has_graph()) {
-    return absl::InvalidArgumentError("the model cannot be read: it is no ONNX file");
+    return absl::InvalidArgumentError(
+        "the model cannot be read: it is no ONNX file");
   }
   std::set<std::string> constants;
   for (const auto& tensor : model.graph().initializer()) {

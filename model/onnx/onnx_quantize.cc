@@ -554,7 +554,8 @@ absl::StatusOr<OnnxQuantizer> OnnxQuantizer::Create(absl::string_view onnx) {
   auto plan = std::make_unique<Plan>();
   if (!plan->model.ParseFromArray(onnx.data(), static_cast<int>(onnx.size())) ||
       !plan->model.has_graph()) {
-    return absl::InvalidArgumentError("the model cannot be read: it is no ONNX file");
+    return absl::InvalidArgumentError(
+        "the model cannot be read: it is no ONNX file");
   }
   HWNAS_RETURN_IF_ERROR(plan->Make());
   return OnnxQuantizer(std::move(plan));
