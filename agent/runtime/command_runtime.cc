@@ -476,7 +476,8 @@ absl::StatusOr<std::string> FindProgram(const std::string& name) {
   std::vector<std::string> candidates;
   if (absl::StrContains(name, '/')) {
     candidates.push_back(name);
-  } else if (const char* path = std::getenv("PATH")) {
+  } else if (const char* path =
+                 std::getenv("PATH")) {  // NOLINT(concurrency-mt-unsafe)
     for (const absl::string_view folder : absl::StrSplit(path, ':')) {
       if (!folder.empty())
         candidates.push_back(absl::StrCat(folder, "/", name));

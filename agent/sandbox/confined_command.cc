@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -59,6 +60,7 @@ std::vector<std::string> ReadsOf(const std::string& program) {
   std::vector<std::string> reads = {program};
   const std::filesystem::path real = std::filesystem::canonical(program, error);
   if (!error) reads.push_back(real.parent_path().string());
+  // NOLINTNEXTLINE(concurrency-mt-unsafe)
   if (const char* folders = std::getenv("LD_LIBRARY_PATH")) {
     for (absl::string_view folder : absl::StrSplit(folders, ':')) {
       if (absl::StartsWith(folder, "/") && folder.size() > 1) {
@@ -265,6 +267,7 @@ class Running {
     const std::string how =
         WIFSIGNALED(status_)
             ? absl::StrCat("was killed by a signal: ",
+                           // NOLINTNEXTLINE(concurrency-mt-unsafe)
                            strsignal(WTERMSIG(status_)))
             : absl::StrCat("ended with exit code ", WEXITSTATUS(status_));
     return absl::InternalError(absl::StrCat(name_, " ", how, Said()));
@@ -332,7 +335,7 @@ int RunCommandLauncher(int argc, char** argv) {
   options.max_cpu_time = absl::Seconds(cpu_seconds);
   options.reads.assign(argv + kFixed, argv + kFixed + reads);
   if (chdir(options.folder.c_str()) != 0) {
-    return fail(absl::StrCat(options.folder, ": ", strerror(errno)));
+    return fail(absl::ErrnoToStatus(errno, options.folder).message());
   }
   const absl::StatusOr<std::string> missing = ConfineForCommand(options);
   if (!missing.ok()) return fail(missing.status().message());
@@ -341,7 +344,7 @@ int RunCommandLauncher(int argc, char** argv) {
   }
   char** const command = argv + kFixed + reads;
   execv(command[0], command);
-  return fail(absl::StrCat(command[0], ": ", strerror(errno)));
+  return fail(absl::ErrnoToStatus(errno, command[0]).message());
 }
 
 }  // namespace hwnas::agent

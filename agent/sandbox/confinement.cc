@@ -266,6 +266,7 @@ std::vector<FileRule> CommandFiles(const CommandConfinementOptions& options) {
         "/dev/nvidia*", "/dev/nvhost*", "/dev/nvmap", "/dev/nvgpu*", "/dev/dri",
         "/dev/kfd", "/dev/apex_*", "/dev/accel", "/dev/hailo*", "/dev/mali*",
         "/dev/dma_heap"}) {
+    // Before a second thread exists. NOLINTNEXTLINE(concurrency-mt-unsafe)
     glob(pattern, devices.gl_pathc > 0 ? GLOB_APPEND : 0, nullptr, &devices);
   }
   for (size_t i = 0; i < devices.gl_pathc; ++i) {
