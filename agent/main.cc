@@ -2,6 +2,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <iostream>
 #include <memory>
@@ -14,8 +15,10 @@
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "agent/agent_metrics.h"
@@ -37,6 +40,7 @@
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/version.h"
+#include "fleet/emulation.h"
 #include "fleet/executor_main.h"
 #include "google/protobuf/util/json_util.h"
 #include "proto/convert/convert.h"
@@ -65,7 +69,8 @@ ABSL_FLAG(bool, insecure, false,
           "Allow a controller beyond this machine although the connection is "
           "not encrypted");
 ABSL_FLAG(std::string, measure_file, "",
-          "Measure this ONNX file once, print the result as JSON and leave");
+          "Measure this ONNX file once, print the result as JSON and leave. A "
+          "file whose name ends with .json is a hwnas.v1.ModelGraph instead");
 ABSL_FLAG(int, batch, 0,
           "With --measure_file: images in one inference; 0: as the file says");
 ABSL_FLAG(absl::Duration, max_time, absl::Seconds(5),
@@ -104,6 +109,10 @@ ABSL_FLAG(double, max_temperature, 75,
 ABSL_FLAG(bool, restore, false,
           "Set the governors back that an agent which was killed has left "
           "changed, and leave");
+ABSL_FLAG(bool, outputs, false,
+          "With --measure_file: measure nothing; run the network once, on the "
+          "seeded input that is measured with, and print its outputs. For "
+          "files you trust: it runs without a process of its own");
 ABSL_FLAG(bool, samples, false,
           "With --measure_file: print the raw samples as well");
 
@@ -250,14 +259,57 @@ SandboxedMeasurerOptions SandboxOptions() {
   return options;
 }
 
+// The network in the file.
+absl::StatusOr<v1::MeasureTask> ReadNetwork(const std::string& path) {
+  v1::MeasureTask task;
+  if (!absl::EndsWith(path, ".json")) {
+    HWNAS_ASSIGN_OR_RETURN(*task.mutable_onnx(), ReadFile(path, kMaxOnnxBytes));
+    return task;
+  }
+  HWNAS_ASSIGN_OR_RETURN(const std::string json, ReadFile(path, kMaxOnnxBytes));
+  const auto status =
+      google::protobuf::util::JsonStringToMessage(json, task.mutable_graph());
+  if (!status.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path,
+        " is no hwnas.v1.ModelGraph as JSON: ", std::string(status.message())));
+  }
+  return task;
+}
+
+// Equal on every machine but for rounding.
+absl::Status PrintOutputs(const std::string& path) {
+  HWNAS_ASSIGN_OR_RETURN(v1::MeasureTask task, ReadNetwork(path));
+  SessionOptions options;
+  options.threads = std::max(1, absl::GetFlag(FLAGS_threads));
+  options.batch = absl::GetFlag(FLAGS_batch);
+  if (task.has_graph()) {
+    HWNAS_ASSIGN_OR_RETURN(
+        *task.mutable_onnx(),
+        ExportForMeasuring(task.graph(), std::max(1, options.batch)));
+  }
+  HWNAS_ASSIGN_OR_RETURN(const auto runtime, CreateOnnxRuntime());
+  HWNAS_ASSIGN_OR_RETURN(const auto session,
+                         runtime->Load(task.onnx(), options));
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<float> values,
+                         session->RunForOutputs());
+  std::cout << "{\"outputs\": ["
+            << absl::StrJoin(values, ", ",
+                             [](std::string* out, float value) {
+                               absl::StrAppend(out,
+                                               absl::StrFormat("%.9g", value));
+                             })
+            << "]}" << std::endl;
+  return absl::OkStatus();
+}
+
 absl::Status MeasureFile(const std::string& path,
                          const std::vector<std::string>& classes) {
   HWNAS_ASSIGN_OR_RETURN(
       const std::shared_ptr<Logger> logger,
       CreateLogger("hwnas-agent", absl::GetFlag(FLAGS_log_level)));
   v1::Task task;
-  HWNAS_ASSIGN_OR_RETURN(*task.mutable_measure()->mutable_onnx(),
-                         ReadFile(path, kMaxOnnxBytes));
+  HWNAS_ASSIGN_OR_RETURN(*task.mutable_measure(), ReadNetwork(path));
   task.mutable_measure()->set_device_class(classes.front());
   v1::MeasureSpec& spec = *task.mutable_measure()->mutable_measure();
   spec.set_threads(absl::GetFlag(FLAGS_threads));
@@ -285,6 +337,7 @@ absl::Status MeasureFile(const std::string& path,
   profiles.Apply(&runner_options);
   runner_options.preflight.throttled = options.measurer.throttled;
   SandboxedMeasurer measurer(std::move(options));
+  runner_options.why_emulated = fleet::WhyEmulated();
   MeasuringRunner runner(std::move(runner_options), &measurer, &clock, &metrics,
                          logger);
   LocalContext context;
@@ -352,7 +405,9 @@ int Main(int argc, char** argv) {
   }
   if (const std::string file = absl::GetFlag(FLAGS_measure_file);
       !file.empty()) {
-    const absl::Status status = MeasureFile(file, *classes);
+    const absl::Status status = absl::GetFlag(FLAGS_outputs)
+                                    ? PrintOutputs(file)
+                                    : MeasureFile(file, *classes);
     return status.ok() ? 0 : fail(status);
   }
   if (absl::GetFlag(FLAGS_threads) < 0) {
@@ -407,6 +462,7 @@ int Main(int argc, char** argv) {
         MeasuringRunnerOptions runner;
         runner.device_classes = *classes;
         runner.max_threads = absl::GetFlag(FLAGS_threads);
+        runner.why_emulated = fleet::WhyEmulated();
         profiles.Apply(&runner);
         runner.preflight.throttled = sandbox.measurer.throttled;
         measurer = std::make_unique<SandboxedMeasurer>(std::move(sandbox));
@@ -414,6 +470,10 @@ int Main(int argc, char** argv) {
             "event=power source={} reason=\"{}\"",
             options.power->name().empty() ? "none" : options.power->name(),
             options.power->why_none());
+        if (!runner.why_emulated.empty()) {
+          context.logger->warn("event=emulated reason=\"{}\"",
+                               runner.why_emulated);
+        }
         context.logger->info("event=profiles profiles={} reason=\"{}\"",
                              absl::StrJoin(options.profiles, ","),
                              profiles.why_not_pinned);

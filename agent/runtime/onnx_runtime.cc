@@ -83,15 +83,36 @@ class OnnxSession final : public Session {
 
   absl::Status Run() override {
     return Guarded("inference failed", [&] {
-      session_.Run(Ort::RunOptions{nullptr}, input_pointers_.data(),
-                   inputs_.data(), inputs_.size(), output_pointers_.data(),
-                   output_pointers_.size());
+      RunOnce();
       return absl::OkStatus();
     });
   }
 
+  absl::StatusOr<std::vector<float>> RunForOutputs() override {
+    return Guarded(
+        "inference failed", [&]() -> absl::StatusOr<std::vector<float>> {
+          std::vector<float> values;
+          for (const Ort::Value& output : RunOnce()) {
+            const auto info = output.GetTensorTypeAndShapeInfo();
+            if (info.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT) {
+              return absl::UnimplementedError(
+                  "an output is not a float32 tensor");
+            }
+            const float* data = output.GetTensorData<float>();
+            values.insert(values.end(), data, data + info.GetElementCount());
+          }
+          return values;
+        });
+  }
+
  private:
   explicit OnnxSession(Ort::Session session) : session_(std::move(session)) {}
+
+  std::vector<Ort::Value> RunOnce() {
+    return session_.Run(Ort::RunOptions{nullptr}, input_pointers_.data(),
+                        inputs_.data(), inputs_.size(), output_pointers_.data(),
+                        output_pointers_.size());
+  }
 
   absl::Status Prepare(const SessionOptions& options) {
     const size_t input_count = session_.GetInputCount();

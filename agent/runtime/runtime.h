@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -31,6 +32,11 @@ class Session {
   virtual ~Session() = default;
   // One inference; the output is discarded.
   virtual absl::Status Run() = 0;
+  // One inference, and the values of its outputs, one output after another.
+  // UNIMPLEMENTED if the runtime does not show them.
+  virtual absl::StatusOr<std::vector<float>> RunForOutputs() {
+    return absl::UnimplementedError("this runtime does not show its outputs");
+  }
 };
 
 // Thread-safe.

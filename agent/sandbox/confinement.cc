@@ -111,9 +111,12 @@ absl::Status RestrictSystemCalls(const ConfinementOptions& options) {
   const Filter filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
   if (filter == nullptr) return absl::UnavailableError("seccomp: no filter");
   // A filter must not slow down what is timed: without this, kernels
-  // before 5.16 turn speculative stores off for the process.
-  HWNAS_RETURN_IF_ERROR(
-      Filtered(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_SSB, 1), "SSB"));
+  // before 5.16 turn speculative stores off for the process. Those before 4.17
+  // cannot, and do not know the flag.
+  if (const int result = seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_SSB, 1);
+      result != -EOPNOTSUPP) {
+    HWNAS_RETURN_IF_ERROR(Filtered(result, "SSB"));
+  }
   const auto allow = [&](const char* name,
                          const std::vector<scmp_arg_cmp>& conditions = {}) {
     const int number = seccomp_syscall_resolve_name(name);
@@ -183,13 +186,22 @@ absl::StatusOr<std::string> ConfineThisProcess(
       parent == 1) {
     return absl::UnavailableError("the agent is gone");
   }
+  std::vector<std::string> missing;
   OfferToTheOomKiller();
   HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_CORE, 0, "core dumps"));
   HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_FSIZE, 0, "the size of files"));
+  // Standard error may be a file: what is said there is lost, and no crash.
+  signal(SIGXFSZ, SIG_IGN);
   HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_NOFILE, kMaxOpenFiles, "open files"));
   if (options.max_memory_bytes > 0) {
     HWNAS_RETURN_IF_ERROR(Limit(
         RLIMIT_DATA, static_cast<rlim_t>(options.max_memory_bytes), "memory"));
+    // An emulator takes the limit and does not keep it.
+    rlimit kept;
+    if (getrlimit(RLIMIT_DATA, &kept) != 0 ||
+        kept.rlim_cur > static_cast<rlim_t>(options.max_memory_bytes)) {
+      missing.push_back("a limit on memory");
+    }
   }
   if (options.max_cpu_time < absl::InfiniteDuration()) {
     HWNAS_RETURN_IF_ERROR(
@@ -198,7 +210,6 @@ absl::StatusOr<std::string> ConfineThisProcess(
                   1, absl::ToInt64Seconds(options.max_cpu_time))),
               "processor time"));
   }
-  std::vector<std::string> missing;
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     missing.push_back("no_new_privs");
   }

@@ -94,9 +94,9 @@ absl::Status Measure(const sandbox::ChildTask& task, Parent& parent,
            .max_memory_bytes = task.max_memory_bytes(),
            .max_cpu_time = FromProto(task.max_cpu_time())}));
   if (!missing.empty()) {
-    // Once for each measurement, lest it be overlooked.
-    std::cerr << "hwnas-agent: the measuring process is confined without "
-              << missing << std::endl;
+    sandbox::ToParent message;
+    message.set_lacking(missing);
+    parent.Tell(message);
   }
   RealSteadyClock clock;
   InProcessMeasurerOptions options;
