@@ -5,6 +5,7 @@
 #include <onnxruntime_cxx_api.h>
 #include <onnxruntime_session_options_config_keys.h>
 
+#include <cstdlib>
 #include <string>
 #include <utility>
 #include <vector>
@@ -221,6 +222,9 @@ absl::StatusOr<std::unique_ptr<Runtime>> CreateOnnxRuntime() {
         " is too old: this program needs version 1.", ORT_API_VERSION,
         " or newer (scripts/install-onnxruntime)"));
   }
+  // Before anything is made: the library's ready-made builds otherwise run
+  // `blkid` and `hostname`, write logs and a device id, and report home.
+  setenv("ORT_DISABLE_TELEMETRY", "1", 1);  // NOLINT(concurrency-mt-unsafe)
   Ort::InitApi(api);
   return Guarded("ONNX Runtime cannot start",
                  []() -> absl::StatusOr<std::unique_ptr<Runtime>> {
