@@ -236,19 +236,20 @@ absl::Status Serve(const ExecutorOptions& options,
     // Wakes the loop below.
     kill(getpid(), SIGALRM);
   });
-  const auto told = [&](const absl::Status& status) {
-    if (!status.ok()) {
-      logger->warn("event=not_told reason=\"{}\"",
-                   std::string(status.message()));
-    }
+  // Once for each reason; the next turn tries again.
+  std::string not_told;
+  const auto tell = [&](const absl::Status& status) {
+    if (status.ok() || status.message() == not_told) return;
+    not_told = std::string(status.message());
+    logger->warn("event=not_told reason=\"{}\"", not_told);
   };
-  told(manager.Ready());
   bool draining = false;
   while (!done) {
     const FleetClient::Stats stats = client.stats();
     metrics.Update(stats);
-    told(manager.Describe(Describe(options, stats)));
-    if (stats.silence < kMaxSilence) told(manager.Alive());
+    tell(manager.Ready());
+    tell(manager.Describe(Describe(options, stats)));
+    if (stats.silence < kMaxSilence) tell(manager.Alive());
     const timespec wait = {.tv_sec = 0, .tv_nsec = 500'000'000};
     const int signal = sigtimedwait(&signals, nullptr, &wait);
     if (signal != SIGTERM && signal != SIGINT) continue;
@@ -257,7 +258,7 @@ absl::Status Serve(const ExecutorOptions& options,
       _exit(128 + signal);
     }
     draining = true;
-    told(manager.Stopping());
+    tell(manager.Stopping());
     client.Drain();
   }
   serving.join();

@@ -45,15 +45,21 @@ ServiceManager::ServiceManager(std::string socket,
                                std::optional<absl::Duration> watchdog)
     : socket_(std::move(socket)), watchdog_(watchdog) {}
 
-absl::Status ServiceManager::Ready() { return Send("READY=1"); }
+absl::Status ServiceManager::Ready() {
+  if (ready_) return absl::OkStatus();
+  const absl::Status status = Send("READY=1");
+  ready_ = status.ok();
+  return status;
+}
 
 absl::Status ServiceManager::Stopping() { return Send("STOPPING=1"); }
 
 absl::Status ServiceManager::Describe(absl::string_view line) {
   if (line == last_line_) return absl::OkStatus();
-  last_line_ = std::string(line);
-  return Send(
-      absl::StrCat("STATUS=", absl::StrReplaceAll(line, {{"\n", " "}})));
+  const absl::Status status =
+      Send(absl::StrCat("STATUS=", absl::StrReplaceAll(line, {{"\n", " "}})));
+  if (status.ok()) last_line_ = std::string(line);
+  return status;
 }
 
 absl::Status ServiceManager::Alive(Time now) {
@@ -61,8 +67,9 @@ absl::Status ServiceManager::Alive(Time now) {
   if (last_alive_ && absl::FromChrono(now - *last_alive_) < *watchdog_ / 3) {
     return absl::OkStatus();
   }
-  last_alive_ = now;
-  return Send("WATCHDOG=1");
+  const absl::Status status = Send("WATCHDOG=1");
+  if (status.ok()) last_alive_ = now;
+  return status;
 }
 
 absl::Status ServiceManager::Send(absl::string_view message) const {

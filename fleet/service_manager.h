@@ -13,7 +13,8 @@
 namespace hwnas::fleet {
 
 // Owned by one thread. Nothing blocks. Errors mean that the manager was not
-// told; without a manager all is well and nothing happens.
+// told, and that the next call tries again; without a manager all is well and
+// nothing happens.
 class ServiceManager {
  public:
   using Time = std::chrono::steady_clock::time_point;
@@ -29,7 +30,7 @@ class ServiceManager {
   explicit ServiceManager(std::string socket,
                           std::optional<absl::Duration> watchdog = {});
 
-  // The service does its work from now on.
+  // The service does its work from now on. Sent once.
   absl::Status Ready();
   // It is about to end.
   absl::Status Stopping();
@@ -46,6 +47,7 @@ class ServiceManager {
   std::optional<absl::Duration> watchdog_;
   std::optional<Time> last_alive_;
   std::string last_line_;
+  bool ready_ = false;
 };
 
 }  // namespace hwnas::fleet

@@ -85,6 +85,21 @@ TEST(ServiceManager, WithoutAManagerNothingHappens) {
   EXPECT_EQ(service.Alive(), absl::OkStatus());
 }
 
+TEST(ServiceManager, TriesAgainWhatCouldNotBeTold) {
+  ServiceManager service(SocketPath(), absl::Seconds(30));
+  EXPECT_FALSE(service.Ready().ok());
+  EXPECT_FALSE(service.Describe("x").ok());
+  EXPECT_FALSE(service.Alive().ok());
+  FakeServiceManager manager(SocketPath());
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(service.Ready(), absl::OkStatus());
+    EXPECT_EQ(service.Describe("x"), absl::OkStatus());
+    EXPECT_EQ(service.Alive(), absl::OkStatus());
+  }
+  EXPECT_THAT(manager.Heard(),
+              ElementsAre("READY=1", "STATUS=x", "WATCHDOG=1"));
+}
+
 TEST(ServiceManager, SaysWhoCouldNotBeTold) {
   EXPECT_THAT(ServiceManager("/nowhere/socket").Ready().message(),
               HasSubstr("/nowhere/socket"));
