@@ -189,9 +189,9 @@ absl::StatusOr<std::string> ConfineThisProcess(
   std::vector<std::string> missing;
   OfferToTheOomKiller();
   HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_CORE, 0, "core dumps"));
-  HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_FSIZE, 0, "the size of files"));
   // Standard error may be a file: what is said there is lost, and no crash.
   signal(SIGXFSZ, SIG_IGN);
+  HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_FSIZE, 0, "the size of files"));
   HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_NOFILE, kMaxOpenFiles, "open files"));
   if (options.max_memory_bytes > 0) {
     HWNAS_RETURN_IF_ERROR(Limit(
