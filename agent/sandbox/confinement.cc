@@ -148,8 +148,11 @@ absl::Status RestrictSystemCalls(const ConfinementOptions& options) {
       allow("open", {SCMP_A1(SCMP_CMP_MASKED_EQ, kWriting, 0)}));
   HWNAS_RETURN_IF_ERROR(
       allow("openat", {SCMP_A2(SCMP_CMP_MASKED_EQ, kWriting, 0)}));
-  HWNAS_RETURN_IF_ERROR(allow(
-      "fcntl", {SCMP_A1(SCMP_CMP_EQ, static_cast<scmp_datum_t>(F_GETFL))}));
+  // Listing a folder asks for both.
+  for (const int command : {F_GETFL, F_SETFD}) {
+    HWNAS_RETURN_IF_ERROR(allow(
+        "fcntl", {SCMP_A1(SCMP_CMP_EQ, static_cast<scmp_datum_t>(command))}));
+  }
   // Threads, but no processes. The flags of clone3 are out of sight, so the C
   // library is told that there is none and falls back to clone.
   HWNAS_RETURN_IF_ERROR(allow(
