@@ -114,10 +114,10 @@ TEST_F(Arm64Test, MeasuresForAControllerAndSaysThatItIsEmulated) {
   // An inference takes long, and nothing else may take the lease.
   Cluster cluster("arm64", /*lease_seconds=*/30);
   ASSERT_TRUE(cluster.StartController()) << cluster.LogOf("controller");
-  cluster.Start(
-      "board",
-      Emulated({"--controller=" + cluster.address(), "--id=board", "--metrics=",
-                "--spool_dir=" + cluster.dir() + "/spool-board"}));
+  cluster.Start("board",
+                Emulated({"--controller=" + cluster.address(), "--id=board",
+                          "--metrics=", "--preflight_wait=0s",
+                          "--spool_dir=" + cluster.dir() + "/spool-board"}));
   v1::StudySpec spec = TinyStudy(/*trials=*/3, /*seed=*/7);
   spec.clear_train();
   spec.clear_objectives();
