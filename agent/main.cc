@@ -2,6 +2,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <iostream>
 #include <map>
@@ -16,8 +17,10 @@
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "agent/agent_metrics.h"
@@ -45,6 +48,7 @@
 #include "common/log.h"
 #include "common/status_macros.h"
 #include "common/version.h"
+#include "fleet/emulation.h"
 #include "fleet/executor_main.h"
 #include "google/protobuf/util/json_util.h"
 #include "model/onnx/onnx_batch.h"
@@ -74,7 +78,8 @@ ABSL_FLAG(bool, insecure, false,
           "Allow a controller beyond this machine although the connection is "
           "not encrypted");
 ABSL_FLAG(std::string, measure_file, "",
-          "Measure this ONNX file once, print the result as JSON and leave");
+          "Measure this ONNX file once, print the result as JSON and leave. A "
+          "file whose name ends with .json is a hwnas.v1.ModelGraph instead");
 ABSL_FLAG(int, batch, 0,
           "With --measure_file: images in one inference; 0: as the file says");
 ABSL_FLAG(absl::Duration, max_time, absl::Seconds(5),
@@ -123,6 +128,10 @@ ABSL_FLAG(double, max_temperature, 75,
 ABSL_FLAG(bool, restore, false,
           "Set the governors back that an agent which was killed has left "
           "changed, and leave");
+ABSL_FLAG(bool, outputs, false,
+          "With --measure_file: measure nothing; run the network once, on the "
+          "seeded input that is measured with, and print its outputs. For "
+          "files you trust: it runs without a process of its own");
 ABSL_FLAG(bool, samples, false,
           "With --measure_file: print the raw samples as well");
 
@@ -343,14 +352,57 @@ class Measurers {
   std::optional<MeasurersByRuntime> all_;
 };
 
+// The network in the file.
+absl::StatusOr<v1::MeasureTask> ReadNetwork(const std::string& path) {
+  v1::MeasureTask task;
+  if (!absl::EndsWith(path, ".json")) {
+    HWNAS_ASSIGN_OR_RETURN(*task.mutable_onnx(), ReadFile(path, kMaxOnnxBytes));
+    return task;
+  }
+  HWNAS_ASSIGN_OR_RETURN(const std::string json, ReadFile(path, kMaxOnnxBytes));
+  const auto status =
+      google::protobuf::util::JsonStringToMessage(json, task.mutable_graph());
+  if (!status.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        path,
+        " is no hwnas.v1.ModelGraph as JSON: ", std::string(status.message())));
+  }
+  return task;
+}
+
+// Equal on every machine but for rounding.
+absl::Status PrintOutputs(const std::string& path) {
+  HWNAS_ASSIGN_OR_RETURN(v1::MeasureTask task, ReadNetwork(path));
+  SessionOptions options;
+  options.threads = std::max(1, absl::GetFlag(FLAGS_threads));
+  options.batch = absl::GetFlag(FLAGS_batch);
+  if (task.has_graph()) {
+    HWNAS_ASSIGN_OR_RETURN(
+        *task.mutable_onnx(),
+        ExportForMeasuring(task.graph(), std::max(1, options.batch)));
+  }
+  HWNAS_ASSIGN_OR_RETURN(const auto runtime, CreateOnnxRuntime());
+  HWNAS_ASSIGN_OR_RETURN(const auto session,
+                         runtime->Load(task.onnx(), options));
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<float> values,
+                         session->RunForOutputs());
+  std::cout << "{\"outputs\": ["
+            << absl::StrJoin(values, ", ",
+                             [](std::string* out, float value) {
+                               absl::StrAppend(out,
+                                               absl::StrFormat("%.9g", value));
+                             })
+            << "]}" << std::endl;
+  return absl::OkStatus();
+}
+
 absl::Status MeasureFile(const std::string& path,
                          const std::vector<std::string>& classes) {
   HWNAS_ASSIGN_OR_RETURN(
       const std::shared_ptr<Logger> logger,
       CreateLogger("hwnas-agent", absl::GetFlag(FLAGS_log_level)));
   v1::Task task;
-  HWNAS_ASSIGN_OR_RETURN(*task.mutable_measure()->mutable_onnx(),
-                         ReadFile(path, kMaxOnnxBytes));
+  HWNAS_ASSIGN_OR_RETURN(*task.mutable_measure(), ReadNetwork(path));
   task.mutable_measure()->set_device_class(classes.front());
   v1::MeasureSpec& spec = *task.mutable_measure()->mutable_measure();
   spec.set_threads(absl::GetFlag(FLAGS_threads));
@@ -382,6 +434,7 @@ absl::Status MeasureFile(const std::string& path,
   runner_options.capabilities = runtimes.Capabilities(/*only_onnx=*/false);
   profiles.Apply(&runner_options);
   runner_options.preflight.throttled = options.measurer.throttled;
+  runner_options.why_emulated = fleet::WhyEmulated();
   Measurers measurers(runtimes, options);
   MeasuringRunner runner(std::move(runner_options), measurers.get(), &clock,
                          &metrics, logger);
@@ -450,7 +503,9 @@ int Main(int argc, char** argv) {
   }
   if (const std::string file = absl::GetFlag(FLAGS_measure_file);
       !file.empty()) {
-    const absl::Status status = MeasureFile(file, *classes);
+    const absl::Status status = absl::GetFlag(FLAGS_outputs)
+                                    ? PrintOutputs(file)
+                                    : MeasureFile(file, *classes);
     return status.ok() ? 0 : fail(status);
   }
   if (absl::GetFlag(FLAGS_threads) < 0) {
@@ -513,6 +568,7 @@ int Main(int argc, char** argv) {
         runner.device_classes = *classes;
         runner.capabilities = options.capabilities;
         runner.max_threads = absl::GetFlag(FLAGS_threads);
+        runner.why_emulated = fleet::WhyEmulated();
         profiles.Apply(&runner);
         runner.preflight.throttled = sandbox.measurer.throttled;
         measurers.emplace(runtimes, sandbox);
@@ -523,6 +579,10 @@ int Main(int argc, char** argv) {
         context.logger->info("event=runtimes runtimes={} missing={}",
                              absl::StrJoin(options.runtimes, ","),
                              absl::StrJoin(runtimes.missing, ","));
+        if (!runner.why_emulated.empty()) {
+          context.logger->warn("event=emulated reason=\"{}\"",
+                               runner.why_emulated);
+        }
         context.logger->info("event=profiles profiles={} reason=\"{}\"",
                              absl::StrJoin(options.profiles, ","),
                              profiles.why_not_pinned);

@@ -78,6 +78,16 @@ v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
     *failed.mutable_environment() = result.environment();
     result = std::move(failed);
   }
+  // Our own word, not that of the process that measured: it can see less.
+  const bool emulated = !options_.why_emulated.empty();
+  if (emulated || result.has_environment()) {
+    result.mutable_environment()->set_emulated(emulated);
+  }
+  if (emulated) {
+    for (v1::Measurement& measurement : *result.mutable_measurements()) {
+      measurement.add_flags(absl::StrCat("EMULATED: ", options_.why_emulated));
+    }
+  }
   for (const v1::Measurement& measurement : result.measurements()) {
     if (measurement.metric() != "latency_ms") continue;
     for (const std::string& flag : measurement.flags()) {

@@ -30,6 +30,9 @@ struct MeasuringRunnerOptions {
   std::vector<v1::RuntimeCapability> capabilities = {OnnxRuntimeCapability()};
   // Most threads that a task may ask for; 0: the number of cores.
   int max_threads = 0;
+  // Why times taken here say nothing about a device: each result is marked with
+  // it. Empty: they do. See fleet::WhyEmulated.
+  std::string why_emulated;
   std::string cores_lock = HostCoresLock::DefaultPath();
   // Before each measurement. A wait in vain halves the next one, so that a
   // machine that is always busy does not cost it each time.

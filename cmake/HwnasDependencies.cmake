@@ -6,6 +6,12 @@ find_package(ONNX CONFIG REQUIRED)
 find_package(absl REQUIRED)
 find_package(Eigen3 REQUIRED NO_MODULE)
 find_package(gRPC CONFIG REQUIRED)
+if(CMAKE_CROSSCOMPILING)
+  # The target's own plugin does not run here.
+  find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
+  set_target_properties(gRPC::grpc_cpp_plugin PROPERTIES
+    IMPORTED_LOCATION_NONE ${GRPC_CPP_PLUGIN} IMPORTED_LOCATION ${GRPC_CPP_PLUGIN})
+endif()
 find_package(spdlog REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED)
 if(HWNAS_BUILD_CONTROLLER)

@@ -28,7 +28,8 @@ if(CCACHE_PROGRAM)
   set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
 endif()
 find_program(MOLD_PROGRAM mold)
-if(MOLD_PROGRAM AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+# A cross compiler looks for one of its own name.
+if(MOLD_PROGRAM AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND NOT CMAKE_CROSSCOMPILING)
   add_link_options(-fuse-ld=mold)
 endif()
 
@@ -47,13 +48,13 @@ function(hwnas_program name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE hwnas_options ${ARG_LIBS})
-  install(TARGETS ${name} RUNTIME)
+  install(TARGETS ${name} RUNTIME COMPONENT ${name})
 endfunction()
 
 # hwnas_test(nas_pareto_test SOURCES pareto_test.cc LIBS hwnas::nas LABELS quick)
 # LABELS: quick (in-process, seconds; also run under the sanitizers), search
 # (whole searches, too slow for the sanitizers), torch, process (starts the real
-# programs).
+# programs), arm64 (scripts/test-arm64).
 function(hwnas_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})

@@ -24,6 +24,7 @@
 #include "common/version.h"
 #include "fleet/channel.h"
 #include "fleet/host_environment.h"
+#include "fleet/service_manager.h"
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
 
@@ -31,6 +32,9 @@ namespace hwnas::fleet {
 namespace {
 
 constexpr int kMaxExecutorsPerHost = 256;
+// A client that has not come round for so long hangs: the service manager is no
+// longer told that we live, and restarts us.
+constexpr absl::Duration kMaxSilence = absl::Minutes(2);
 
 // Who we are, and the proof that no other process on this machine is it: a lock
 // on the spool that the kernel frees when the process dies.
@@ -151,9 +155,17 @@ class ClientMetrics {
   prometheus::Counter &finished_, &failed_, &reconnects_;
 };
 
+std::string Describe(const ExecutorOptions& options,
+                     const FleetClient::Stats& stats) {
+  return absl::StrCat(stats.connected ? "connected to " : "dialling ",
+                      options.controller, ", ", stats.running_tasks,
+                      " running, ", stats.finished_tasks, " finished, ",
+                      stats.failed_tasks, " failed");
+}
+
 absl::Status Serve(const ExecutorOptions& options,
                    const TaskRunnerFactory& create_runner,
-                   const sigset_t& signals) {
+                   const sigset_t& signals, ServiceManager manager) {
   HWNAS_ASSIGN_OR_RETURN(const std::shared_ptr<Logger> logger,
                          CreateLogger(options.program, options.log_level));
   HWNAS_RETURN_IF_ERROR(
@@ -226,9 +238,20 @@ absl::Status Serve(const ExecutorOptions& options,
     // Wakes the loop below.
     kill(getpid(), SIGALRM);
   });
+  // Once for each reason; the next turn tries again.
+  std::string not_told;
+  const auto tell = [&](const absl::Status& status) {
+    if (status.ok() || status.message() == not_told) return;
+    not_told = std::string(status.message());
+    logger->warn("event=not_told reason=\"{}\"", not_told);
+  };
   bool draining = false;
   while (!done) {
-    metrics.Update(client.stats());
+    const FleetClient::Stats stats = client.stats();
+    metrics.Update(stats);
+    tell(manager.Ready());
+    tell(manager.Describe(Describe(options, stats)));
+    if (stats.silence < kMaxSilence) tell(manager.Alive());
     const timespec wait = {.tv_sec = 0, .tv_nsec = 500'000'000};
     const int signal = sigtimedwait(&signals, nullptr, &wait);
     if (signal != SIGTERM && signal != SIGINT) continue;
@@ -237,6 +260,7 @@ absl::Status Serve(const ExecutorOptions& options,
       _exit(128 + signal);
     }
     draining = true;
+    tell(manager.Stopping());
     client.Drain();
   }
   serving.join();
@@ -270,6 +294,7 @@ std::string StateFolder() {
 
 int RunExecutor(const ExecutorOptions& options,
                 const TaskRunnerFactory& create_runner) {
+  ServiceManager manager = ServiceManager::FromEnvironment();
   signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
@@ -277,7 +302,8 @@ int RunExecutor(const ExecutorOptions& options,
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGALRM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  const absl::Status status = Serve(options, create_runner, signals);
+  const absl::Status status =
+      Serve(options, create_runner, signals, std::move(manager));
   if (status.ok()) return 0;
   std::cerr << options.program << ": " << status.message() << std::endl;
   return absl::IsInvalidArgument(status) || absl::IsFailedPrecondition(status)

@@ -42,6 +42,8 @@ constexpr int kMaxSlots = 256;
 constexpr size_t kMaxQueued = 64;
 constexpr size_t kMaxTaskIdBytes = 1024;
 constexpr absl::Duration kDefaultHeartbeat = absl::Seconds(10);
+// Run() comes round at least so often, to be seen alive.
+constexpr absl::Duration kMaxWait = absl::Seconds(10);
 // New epochs are told at once, but not more often than this.
 constexpr absl::Duration kMinHeartbeatGap = absl::Milliseconds(50);
 // A result must leave room for the message around it.
@@ -70,7 +72,7 @@ google::protobuf::Timestamp ToTimestamp(absl::Time time) {
 std::string Quoted(absl::string_view text) {
   std::string quoted = "\"";
   for (const char c : text.substr(0, 500)) {
-    quoted += c == '"' ? '\'' : (c >= 0 && c < ' ') ? ' ' : c;
+    quoted += c == '"' ? '\'' : static_cast<unsigned char>(c) < ' ' ? ' ' : c;
   }
   return quoted + "\"";
 }
@@ -249,6 +251,7 @@ class FleetClient::Impl {
       kDefaultHeartbeat;
   bool progress_is_new_ ABSL_GUARDED_BY(mutex_) = false;
 
+  Steady::time_point last_turn_ ABSL_GUARDED_BY(mutex_) = Steady::now();
   int64_t welcomes_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t finished_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t failed_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -330,6 +333,7 @@ absl::Status FleetClient::Impl::Serve() {
   for (;;) {
     {
       MutexLock lock(&mutex_);
+      last_turn_ = Steady::now();
       StopIfGraceIsOver();
       if (MayLeave()) return absl::OkStatus();
     }
@@ -405,6 +409,7 @@ void FleetClient::Impl::WriteMessages(Stream& stream,
     {
       MutexLock lock(&mutex_);
       for (;;) {
+        last_turn_ = Steady::now();
         if (stream_ended_) return;
         StopIfGraceIsOver();
         if (MayLeave()) break;
@@ -550,7 +555,7 @@ void FleetClient::Impl::WaitUntil(Steady::time_point deadline) {
     deadline = std::min(deadline, *idle_since_ + absl::ToChronoNanoseconds(
                                                      options_.leave_timeout));
   }
-  const absl::Duration wait = Until(deadline);
+  const absl::Duration wait = std::min(Until(deadline), kMaxWait);
   if (wait > absl::ZeroDuration()) changed_.WaitWithTimeout(&mutex_, wait);
 }
 
@@ -966,6 +971,7 @@ FleetClient::Stats FleetClient::Impl::stats() const {
   stats.finished_tasks = finished_;
   stats.failed_tasks = failed_;
   stats.reconnects = std::max<int64_t>(0, welcomes_ - 1);
+  stats.silence = absl::FromChrono(Steady::now() - last_turn_);
   stats.spooled_results = static_cast<int64_t>(pending_.size());
   return stats;
 }

@@ -101,6 +101,9 @@ class FleetClient {
     int64_t failed_tasks = 0;
     int64_t reconnects = 0;
     int64_t spooled_results = 0;
+    // Since the thread of Run() last came round: seconds, or less than a minute
+    // while a peer vanishes. More: it hangs, or a peer lives but takes nothing.
+    absl::Duration silence;
   };
   Stats stats() const;
 

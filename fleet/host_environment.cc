@@ -19,6 +19,7 @@
 #include "absl/strings/strip.h"
 #include "common/files.h"
 #include "common/version.h"
+#include "fleet/emulation.h"
 
 namespace hwnas::fleet {
 namespace {
@@ -150,6 +151,7 @@ v1::Environment HostEnvironment::Read(int core) const {
   char host[256] = "";
   if (gethostname(host, sizeof(host) - 1) == 0) environment.set_host(host);
   environment.set_cpu_model(CpuModel());
+  environment.set_emulated(!WhyEmulated(root_).empty());
   environment.set_logical_cores(
       static_cast<int>(std::thread::hardware_concurrency()));
   std::string distribution =

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <optional>
 #include <string>
 #include <utility>
@@ -135,6 +136,12 @@ class OnnxSession final : public Session {
  private:
   explicit OnnxSession(Ort::Session session) : session_(std::move(session)) {}
 
+  std::vector<Ort::Value> RunOnce() {
+    return session_.Run(Ort::RunOptions{nullptr}, input_pointers_.data(),
+                        inputs_.data(), inputs_.size(), output_pointers_.data(),
+                        output_pointers_.size());
+  }
+
   absl::Status Prepare(const SessionOptions& options) {
     const size_t input_count = session_.GetInputCount();
     const size_t output_count = session_.GetOutputCount();
@@ -208,12 +215,6 @@ class OnnxSession final : public Session {
     }
   }
 
-  std::vector<Ort::Value> RunOnce() {
-    return session_.Run(Ort::RunOptions{nullptr}, input_pointers_.data(),
-                        inputs_.data(), inputs_.size(), output_pointers_.data(),
-                        output_pointers_.size());
-  }
-
   // Unset if it is no float32 tensor.
   static std::optional<absl::Span<const float>> Floats(
       const Ort::Value& value) {
@@ -283,6 +284,9 @@ absl::StatusOr<std::unique_ptr<Runtime>> CreateOnnxRuntime() {
         " is too old: this program needs version 1.", ORT_API_VERSION,
         " or newer (scripts/install-onnxruntime)"));
   }
+  // Before anything is made: the library's ready-made builds otherwise run
+  // `blkid` and `hostname`, write logs and a device id, and report home.
+  setenv("ORT_DISABLE_TELEMETRY", "1", 1);  // NOLINT(concurrency-mt-unsafe)
   Ort::InitApi(api);
   return Guarded("ONNX Runtime cannot start",
                  []() -> absl::StatusOr<std::unique_ptr<Runtime>> {

@@ -16,6 +16,9 @@ namespace hwnas::agent {
 
 // FAILED_PRECONDITION if the library is older than the headers we were built
 // with.
+//
+// Turns off what the library would tell its makers. Call it before a second
+// thread exists, or a second time.
 absl::StatusOr<std::unique_ptr<Runtime>> CreateOnnxRuntime();
 
 // Runs a model on `rounds` seeded random inputs, from options.seed on, and

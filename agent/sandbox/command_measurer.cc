@@ -67,7 +67,7 @@ ConfinedCommandOptions CommandMeasurer::Confinement(
     const v1::MeasureTask& task, const LatencyHooks& hooks,
     const std::string& folder) const {
   ConfinedCommandOptions options;
-  options.launcher = {options_.program};
+  options.launcher = options_.program;
   options.folder = folder;
   options.reads = runtime_.reads;
   options.time_limit = options_.time_limit;

@@ -141,9 +141,12 @@ absl::Status RestrictSystemCalls(const ConfinementOptions& options) {
   const Filter filter(seccomp_init(SCMP_ACT_ERRNO(EPERM)));
   if (filter == nullptr) return absl::UnavailableError("seccomp: no filter");
   // A filter must not slow down what is timed: without this, kernels
-  // before 5.16 turn speculative stores off for the process.
-  HWNAS_RETURN_IF_ERROR(
-      Filtered(seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_SSB, 1), "SSB"));
+  // before 5.16 turn speculative stores off for the process. Those before 4.17
+  // cannot, and do not know the flag.
+  if (const int result = seccomp_attr_set(filter.get(), SCMP_FLTATR_CTL_SSB, 1);
+      result != -EOPNOTSUPP) {
+    HWNAS_RETURN_IF_ERROR(Filtered(result, "SSB"));
+  }
   const auto allow = [&](const char* name,
                          const std::vector<scmp_arg_cmp>& conditions = {}) {
     const int number = seccomp_syscall_resolve_name(name);
@@ -175,8 +178,11 @@ absl::Status RestrictSystemCalls(const ConfinementOptions& options) {
       allow("open", {SCMP_A1(SCMP_CMP_MASKED_EQ, kWriting, 0)}));
   HWNAS_RETURN_IF_ERROR(
       allow("openat", {SCMP_A2(SCMP_CMP_MASKED_EQ, kWriting, 0)}));
-  HWNAS_RETURN_IF_ERROR(allow(
-      "fcntl", {SCMP_A1(SCMP_CMP_EQ, static_cast<scmp_datum_t>(F_GETFL))}));
+  // Listing a folder asks for both.
+  for (const int command : {F_GETFL, F_SETFD}) {
+    HWNAS_RETURN_IF_ERROR(allow(
+        "fcntl", {SCMP_A1(SCMP_CMP_EQ, static_cast<scmp_datum_t>(command))}));
+  }
   // Threads, but no processes. The flags of clone3 are out of sight, so the C
   // library is told that there is none and falls back to clone.
   HWNAS_RETURN_IF_ERROR(allow(
@@ -200,9 +206,10 @@ void OfferToTheOomKiller() {
   close(fd);
 }
 
-// Of both kinds.
+// Of both kinds. Adds what the system does not keep to `missing`.
 absl::Status SetLimits(int64_t max_memory_bytes, absl::Duration max_cpu_time,
-                       rlim_t max_file_bytes, rlim_t max_open_files) {
+                       rlim_t max_file_bytes, rlim_t max_open_files,
+                       std::vector<std::string>& missing) {
   const pid_t parent = getppid();
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent ||
       parent == 1) {
@@ -210,12 +217,20 @@ absl::Status SetLimits(int64_t max_memory_bytes, absl::Duration max_cpu_time,
   }
   OfferToTheOomKiller();
   HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_CORE, 0, "core dumps"));
+  // Standard error may be a file: what is said there is lost, and no crash.
+  signal(SIGXFSZ, SIG_IGN);
   HWNAS_RETURN_IF_ERROR(
       Limit(RLIMIT_FSIZE, max_file_bytes, "the size of files"));
   HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_NOFILE, max_open_files, "open files"));
   if (max_memory_bytes > 0) {
     HWNAS_RETURN_IF_ERROR(
         Limit(RLIMIT_DATA, static_cast<rlim_t>(max_memory_bytes), "memory"));
+    // An emulator takes the limit and does not keep it.
+    rlimit kept;
+    if (getrlimit(RLIMIT_DATA, &kept) != 0 ||
+        kept.rlim_cur > static_cast<rlim_t>(max_memory_bytes)) {
+      missing.push_back("a limit on memory");
+    }
   }
   if (max_cpu_time < absl::InfiniteDuration()) {
     HWNAS_RETURN_IF_ERROR(Limit(RLIMIT_CPU,
@@ -226,11 +241,10 @@ absl::Status SetLimits(int64_t max_memory_bytes, absl::Duration max_cpu_time,
   return absl::OkStatus();
 }
 
-// For good, also if root's. Returns what the system refused.
-std::vector<std::string> GiveUpPrivileges() {
-  std::vector<std::string> refused;
+// For good, also if root's. Adds what the system refuses to `missing`.
+void GiveUpPrivileges(std::vector<std::string>& missing) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
-    refused.push_back("no_new_privs");
+    missing.push_back("no_new_privs");
   }
   for (int capability = 0; capability <= CAP_LAST_CAP; ++capability) {
     // Refused to those who have none.
@@ -240,9 +254,8 @@ std::vector<std::string> GiveUpPrivileges() {
                                      .pid = 0};
   __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
   if (syscall(SYS_capset, &header, none) != 0) {
-    refused.push_back("giving up capabilities");
+    missing.push_back("giving up capabilities");
   }
-  return refused;
 }
 
 // What a foreign program needs of the system, and nothing of its owner's.
@@ -346,9 +359,11 @@ absl::Status ForbidToCommand() {
 
 absl::StatusOr<std::string> ConfineThisProcess(
     const ConfinementOptions& options) {
+  std::vector<std::string> missing;
   HWNAS_RETURN_IF_ERROR(SetLimits(options.max_memory_bytes,
-                                  options.max_cpu_time, 0, kMaxOpenFiles));
-  std::vector<std::string> missing = GiveUpPrivileges();
+                                  options.max_cpu_time, 0, kMaxOpenFiles,
+                                  missing));
+  GiveUpPrivileges(missing);
   if (!RestrictFiles({{"/proc", kReading}, {"/sys", kReading}})) {
     missing.push_back("Landlock");
   }
@@ -360,10 +375,11 @@ absl::StatusOr<std::string> ConfineThisProcess(
 
 absl::StatusOr<std::string> ConfineForCommand(
     const CommandConfinementOptions& options) {
+  std::vector<std::string> missing;
   HWNAS_RETURN_IF_ERROR(SetLimits(options.max_memory_bytes,
                                   options.max_cpu_time, kMaxCommandFileBytes,
-                                  kMaxCommandOpenFiles));
-  std::vector<std::string> missing = GiveUpPrivileges();
+                                  kMaxCommandOpenFiles, missing));
+  GiveUpPrivileges(missing);
   if (!RestrictFiles(CommandFiles(options))) missing.push_back("Landlock");
   if (const absl::Status status = ForbidToCommand(); !status.ok()) {
     missing.push_back(std::string(status.message()));

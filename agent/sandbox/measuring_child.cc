@@ -119,7 +119,7 @@ class Preparation {
   const ModelTools& tools_;
 };
 
-absl::Status Confine(const sandbox::ChildTask& task) {
+absl::Status Confine(const sandbox::ChildTask& task, Parent& parent) {
   HWNAS_ASSIGN_OR_RETURN(
       const std::string missing,
       ConfineThisProcess(
@@ -128,9 +128,9 @@ absl::Status Confine(const sandbox::ChildTask& task) {
            .max_memory_bytes = task.max_memory_bytes(),
            .max_cpu_time = FromProto(task.max_cpu_time())}));
   if (!missing.empty()) {
-    // Once for each measurement, lest it be overlooked.
-    std::cerr << "hwnas-agent: the measuring process is confined without "
-              << missing << std::endl;
+    sandbox::ToParent message;
+    message.set_lacking(missing);
+    parent.Tell(message);
   }
   return absl::OkStatus();
 }
@@ -153,7 +153,7 @@ absl::Status Measure(const sandbox::ChildTask& task, Parent& parent,
                      const ModelTools& tools, sandbox::Outcome& outcome) {
   HWNAS_ASSIGN_OR_RETURN(const std::unique_ptr<Runtime> runtime,
                          CreateRuntime(task.task(), tools));
-  HWNAS_RETURN_IF_ERROR(Confine(task));
+  HWNAS_RETURN_IF_ERROR(Confine(task, parent));
   const Preparation preparation(tools);
   LatencyHooks hooks;
   hooks.progress = [&](const std::string& note) {

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <iostream>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -58,7 +59,8 @@ int64_t AvailableMemoryBytes() {
 // A running child; killed and waited for when it goes out of scope.
 class Child {
  public:
-  static absl::StatusOr<Child> Start(const std::string& program, int socket) {
+  static absl::StatusOr<Child> Start(std::vector<std::string> command,
+                                     int socket) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     absl::Cleanup destroy_actions = [&] {
@@ -83,12 +85,16 @@ class Child {
     // A group of its own: Ctrl-C at the terminal is the agent's to handle.
     posix_spawnattr_setflags(&attributes,
                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-    std::string name = "hwnas-agent";
-    std::string argument = kMeasuringChildArgument;
-    char* const arguments[] = {name.data(), argument.data(), nullptr};
+    const std::string program = command.front();
+    // So `ps` shows no "exe".
+    if (command.size() == 1) command.front() = "hwnas-agent";
+    command.push_back(kMeasuringChildArgument);
+    std::vector<char*> arguments;
+    for (std::string& argument : command) arguments.push_back(argument.data());
+    arguments.push_back(nullptr);
     pid_t pid = 0;
     const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes,
-                                  arguments, environ);
+                                  arguments.data(), environ);
     if (error != 0) {
       return absl::ErrnoToStatus(error, "no process to measure in");
     }
@@ -323,6 +329,11 @@ absl::StatusOr<sandbox::Outcome> SandboxedMeasurer::RunChild(
           }
         }
         status = socket.Send(answer);
+        break;
+      case sandbox::ToParent::kLacking:
+        // Once for each measurement, lest it be overlooked.
+        std::cerr << "hwnas-agent: the measuring process is confined without "
+                  << message.lacking().substr(0, kMaxNoteBytes) << std::endl;
         break;
       case sandbox::ToParent::kOutcome:
         return message.outcome();

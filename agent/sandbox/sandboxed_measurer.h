@@ -13,12 +13,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "agent/device/power/power_sampler.h"
 #include "agent/measure/in_process_measurer.h"
 #include "agent/measure/measurer.h"
+#include "fleet/emulation.h"
 
 namespace hwnas::agent {
 namespace sandbox {
@@ -29,9 +31,9 @@ class Outcome;
 struct SandboxedMeasurerOptions {
   // Resource name of the device, the sensors: `root` is always "/".
   InProcessMeasurerOptions measurer;
-  // A program that calls RunMeasuringChild() if its first argument is
-  // kMeasuringChildArgument.
-  std::string program = "/proc/self/exe";
+  // A command that calls RunMeasuringChild() if kMeasuringChildArgument
+  // follows.
+  std::vector<std::string> program = fleet::OwnCommand();
   // How long a task may take beside what it asks for (loading, one inference,
   // memory); then the child is killed.
   absl::Duration time_limit = absl::Minutes(2);

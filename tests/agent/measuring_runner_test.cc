@@ -132,6 +132,19 @@ TEST_F(MeasuringRunnerTest, ReportsLatencyWithEverythingNeededToTrustIt) {
   EXPECT_THAT(context_.notes, Contains("warming up"));
 }
 
+TEST_F(MeasuringRunnerTest, MarksEveryNumberOfAnEmulatedProcessor) {
+  EXPECT_FALSE(Run().environment().emulated());
+  options_.why_emulated = "an emulator runs this program";
+  const v1::TaskResult result = Run();
+  ASSERT_EQ(result.error(), "");
+  EXPECT_TRUE(result.environment().emulated());
+  ASSERT_GE(result.measurements_size(), 2);
+  for (const v1::Measurement& measurement : result.measurements()) {
+    EXPECT_THAT(measurement.flags(),
+                Contains("EMULATED: an emulator runs this program"));
+  }
+}
+
 // 6 W while the fake infers, which is whenever its clock moves in small steps;
 // 2 W at rest.
 double WattsOfAFake(const std::vector<TimeWindow>& busy, absl::Duration t) {

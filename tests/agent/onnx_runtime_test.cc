@@ -2,18 +2,22 @@
 
 #include <onnx/onnx_pb.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include "agent/measure/latency_meter.h"
+#include "common/rng.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace hwnas::agent {
 namespace {
 
+using ::testing::FloatNear;
 using ::testing::HasSubstr;
+using ::testing::Pointwise;
 using ::testing::StartsWith;
 
 constexpr int kFreeBatch = -1;
@@ -87,6 +91,30 @@ TEST_F(OnnxRuntimeTest, RunsAModel) {
     ASSERT_TRUE(session.ok()) << session.status();
     for (int i = 0; i < 3; ++i) EXPECT_TRUE((*session)->Run().ok());
   }
+}
+
+TEST_F(OnnxRuntimeTest, ShowsTheOutputsOfTheSeededInput) {
+  constexpr int kFeatures = 8;
+  const SessionOptions options = {.seed = 5};
+  auto session =
+      runtime_->Load(DenseModel(2, kFeatures).SerializeAsString(), options);
+  ASSERT_TRUE(session.ok()) << session.status();
+  Rng rng(options.seed);
+  std::vector<float> expected;
+  for (int image = 0; image < 2; ++image) {
+    double input[kFeatures];
+    for (double& value : input) value = rng.Normal();
+    for (int out = 0; out < kFeatures; ++out) {
+      double sum = 0;
+      for (int in = 0; in < kFeatures; ++in) {
+        sum += input[in] * 0.01 * ((in * kFeatures + out) % 7 - 3);
+      }
+      expected.push_back(static_cast<float>(std::max(sum, 0.0)));
+    }
+  }
+  const auto outputs = (*session)->RunForOutputs();
+  ASSERT_TRUE(outputs.ok()) << outputs.status();
+  EXPECT_THAT(*outputs, Pointwise(FloatNear(1e-5f), expected));
 }
 
 TEST_F(OnnxRuntimeTest, SetsAFreeBatchAndChecksAFixedOne) {

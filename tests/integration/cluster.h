@@ -80,6 +80,11 @@ class Cluster {
                "--spool_dir=" + dir_ + "/spool-" + id,
                "--metrics=", "--preflight_wait=0s"});
   }
+  // Any program; what it writes goes to {id}.log.
+  void Start(const std::string& id, const std::vector<std::string>& command) {
+    processes_[id] =
+        std::make_unique<Process>(command, absl::StrCat(dir_, "/", id, ".log"));
+  }
   void Kill(const std::string& id, int signal = SIGKILL) {
     processes_.at(id)->Kill(signal);
     processes_.erase(id);
@@ -105,11 +110,6 @@ class Cluster {
   }
 
  private:
-  void Start(const std::string& id, const std::vector<std::string>& command) {
-    processes_[id] =
-        std::make_unique<Process>(command, absl::StrCat(dir_, "/", id, ".log"));
-  }
-
   const std::string dir_;
   const double lease_seconds_;
   int port_ = 0;

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
+#include "tests/fakes/fake_service_manager.h"
 #include "tests/integration/cluster.h"
 
 namespace hwnas {
@@ -230,6 +231,34 @@ TEST(Service, SaysWhatIsWrongInOneSentence) {
   EXPECT_NE(result.code, 0);
   EXPECT_THAT(result.output, HasSubstr(cluster.address()));
   every_line_is_ours(result.output);
+}
+
+// As systemd starts an agent: Type=notify, WatchdogSec=.
+TEST(Service, AnAgentTellsItsServiceManagerHowItIs) {
+  Cluster cluster("notify");
+  ASSERT_TRUE(cluster.StartController()) << cluster.LogOf("controller");
+  FakeServiceManager manager(cluster.dir() + "/notify");
+  ASSERT_TRUE(manager.bound());
+  setenv("NOTIFY_SOCKET", manager.name().c_str(), 1);
+  setenv("WATCHDOG_USEC", "600000", 1);
+  cluster.StartAgent("agent-1");
+  unsetenv("NOTIFY_SOCKET");
+  unsetenv("WATCHDOG_USEC");
+  std::vector<std::string> heard;
+  const auto count = [&](const std::string& what) {
+    for (std::string& line : manager.Heard()) heard.push_back(std::move(line));
+    return std::count_if(
+        heard.begin(), heard.end(),
+        [&](const std::string& line) { return absl::StartsWith(line, what); });
+  };
+  EXPECT_TRUE(WaitUntil(absl::Seconds(20), [&] {
+    return count("STATUS=connected to " + cluster.address()) > 0 &&
+           count("WATCHDOG=1") >= 3;
+  })) << cluster.LogOf("agent-1");
+  EXPECT_EQ(heard.front(), "READY=1");
+  cluster.process("agent-1")->Signal(SIGTERM);
+  EXPECT_EQ(cluster.process("agent-1")->Wait(absl::Seconds(20)), 0);
+  EXPECT_EQ(count("STOPPING=1"), 1);
 }
 
 }  // namespace

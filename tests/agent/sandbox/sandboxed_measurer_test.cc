@@ -13,6 +13,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <iostream>
 #include <new>
 #include <string>
 #include <string_view>
@@ -66,6 +68,10 @@ std::string Attack() {
   std::thread([&] { ran = true; }).join();
   attempt("no thread", !ran);
   attempt("no /proc", !ReadFile("/proc/self/status", 1 << 16).ok());
+  // Where the temperatures are.
+  std::error_code error;
+  std::filesystem::directory_iterator("/sys/class", error);
+  attempt("no folders", static_cast<bool>(error));
   return absl::StrJoin(worked, ", ");
 }
 
@@ -73,6 +79,7 @@ absl::StatusOr<std::string> Misbehave(const v1::ModelGraph& graph, int) {
   const std::string& name = graph.nodes(0).name();
   if (name == "attack") return absl::FailedPreconditionError(Attack() + ";");
   if (name == "abort") std::abort();
+  if (name == "mutter") std::cerr << "muttered" << std::endl;
   if (name == "segfault") raise(SIGSEGV);
   if (name == "exit") _exit(7);
   if (name == "hang") {
@@ -123,6 +130,21 @@ class SandboxedMeasurerTest : public ::testing::Test {
   v1::MeasureTask task_;
   v1::TaskResult result_;
 };
+
+TEST_F(SandboxedMeasurerTest, MayWriteToStandardErrorThatIsAFile) {
+  const std::string log =
+      ::testing::TempDir() + "/sandbox_log." + std::to_string(getpid());
+  const int terminal = dup(STDERR_FILENO);
+  const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  ASSERT_GE(file, 0);
+  dup2(file, STDERR_FILENO);
+  const absl::Status status = Measure("mutter");
+  dup2(terminal, STDERR_FILENO);
+  close(terminal);
+  close(file);
+  unlink(log.c_str());
+  EXPECT_EQ(status.message(), "the graph is wrong");
+}
 
 TEST_F(SandboxedMeasurerTest, TheChildCanDoNothingElse) {
   const absl::Status status = Measure("attack");
@@ -199,7 +221,7 @@ TEST_F(SandboxedMeasurerTest, LeavesNoProcessBehind) {
 }
 
 TEST_F(SandboxedMeasurerTest, SaysThatTheProgramIsMissing) {
-  options_.program = "/nowhere/hwnas-agent";
+  options_.program = {"/nowhere/hwnas-agent"};
   EXPECT_THAT(std::string(Measure("wrong").message()),
               HasSubstr("no process to measure in"));
 }
