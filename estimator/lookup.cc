@@ -44,6 +44,20 @@ bool IsFree(OpKind op) {
          op == OpKind::kDropout;
 }
 
+// Nodes whose value is the same for every image: what follows from zeros alone.
+// A runtime works them out when it loads the network.
+std::vector<bool> Constants(const ModelGraph& graph) {
+  std::vector<bool> constant(graph.size());
+  for (int i = 1; i < graph.size(); ++i) {
+    const Node& node = graph.node(i);
+    constant[i] =
+        node.op == OpKind::kZero ||
+        std::all_of(node.inputs.begin(), node.inputs.end(),
+                    [&](int input) -> bool { return constant[input]; });
+  }
+  return constant;
+}
+
 // Builds the kernel that begins at a node.
 class KernelBuilder {
  public:
@@ -255,11 +269,12 @@ absl::StatusOr<std::vector<Kernel>> KernelsOf(const ModelGraph& whole) {
   for (int i = 0; i < graph.size(); ++i) {
     for (const int input : graph.node(i).inputs) readers[input].push_back(i);
   }
+  const std::vector<bool> constant = Constants(graph);
   std::vector<Kernel> kernels;
   std::set<int> fused;
   for (int i = 0; i < graph.size(); ++i) {
     const Node& node = graph.node(i);
-    if (IsFree(node.op) || fused.count(i)) continue;
+    if (IsFree(node.op) || constant[i] || fused.count(i)) continue;
     KernelBuilder builder(graph, i);
     if (node.op == OpKind::kConv2d || node.op == OpKind::kLinear) {
       int last = i;

@@ -36,7 +36,7 @@ struct Kernel {
 };
 
 // The kernels of a network, equal ones as often as it has them. What costs
-// nothing (flatten, dropout) is not among them.
+// nothing (flatten, dropout, what follows from zeros alone) is not among them.
 absl::StatusOr<std::vector<Kernel>> KernelsOf(const ModelGraph& graph);
 
 // A measured latency.

@@ -125,7 +125,8 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
   }
   if (heartbeat.has_environment() &&
       Fleet::CheckEnvironment(heartbeat.environment()).ok()) {
-    *executor->hello.mutable_environment() = heartbeat.environment();
+    // Only what changes is told.
+    executor->hello.mutable_environment()->MergeFrom(heartbeat.environment());
   }
   for (const v1::TaskProgress& progress : heartbeat.tasks()) {
     const v1::LeaseKey& lease = progress.lease();

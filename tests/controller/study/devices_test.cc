@@ -545,7 +545,12 @@ TEST_F(DevicesTest, AHeartbeatTellsHowTheMachineIs) {
   v1::Heartbeat heartbeat;
   heartbeat.mutable_environment()->set_temperature_c(61.5);
   ASSERT_TRUE(h.engine->OnHeartbeat(agent.id, heartbeat).ok());
-  EXPECT_EQ(Device("a1").executor().environment().temperature_c(), 61.5);
+  heartbeat.mutable_environment()->clear_temperature_c();
+  heartbeat.mutable_environment()->set_load_average(0.5);
+  ASSERT_TRUE(h.engine->OnHeartbeat(agent.id, heartbeat).ok());
+  const v1::Environment environment = Device("a1").executor().environment();
+  EXPECT_EQ(environment.temperature_c(), 61.5);
+  EXPECT_EQ(environment.load_average(), 0.5);
 }
 
 }  // namespace
