@@ -57,23 +57,41 @@ absl::StatusOr<std::string> CheckedText(absl::string_view field,
 
 }  // namespace
 
+absl::Status StudyEngine::ReadFarm() {
+  return deps_.journals->Read(
+      kFarmJournal, farm_.sequence(),
+      [&](v1::JournalEvent&& event)
+          ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return farm_.Apply(event); });
+}
+
 absl::Status StudyEngine::RecoverFarm() {
-  HWNAS_RETURN_IF_ERROR(deps_.journals->Read(
-      kFarmJournal, 0,
-      [&](v1::JournalEvent&& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-        return farm_.Apply(event);
-      }));
+  if (absl::Status status = ReadFarm(); absl::IsDataLoss(status)) {
+    // Studies go on; of devices nothing is known or learned any more.
+    deps_.logger->error("event=corrupt_journal farm error=\"{}\"",
+                        status.ToString());
+    farm_broken_ = std::move(status);
+    return absl::OkStatus();
+  } else if (!status.ok()) {
+    return status;
+  }
   deps_.logger->info("event=recovered farm events={} devices={}",
                      farm_.sequence(), farm_.devices().size());
   return absl::OkStatus();
 }
 
 absl::Status StudyEngine::CommitDevice(v1::DeviceEvent event) {
+  HWNAS_RETURN_IF_ERROR(farm_broken_);
   std::vector<v1::JournalEvent> events(1);
   *events[0].mutable_time() = ToProto(deps_.clock->Now());
   *events[0].mutable_device_event() = std::move(event);
-  HWNAS_RETURN_IF_ERROR(deps_.journals->Append(kFarmJournal, farm_.sequence(),
-                                               absl::MakeSpan(events)));
+  const absl::Status status = deps_.journals->Append(
+      kFarmJournal, farm_.sequence(), absl::MakeSpan(events));
+  if (absl::IsFailedPrecondition(status)) {
+    // An append was made durable though the store reported an error.
+    HWNAS_RETURN_IF_ERROR(ReadFarm());
+    return absl::UnavailableError(status.message());
+  }
+  HWNAS_RETURN_IF_ERROR(status);
   return farm_.Apply(events[0]);
 }
 
@@ -126,7 +144,7 @@ void StudyEngine::PlanChecks() {
 
 void StudyEngine::PlanAnchor(const Executor& executor) {
   if (options_.checks.anchor_interval <= absl::ZeroDuration() ||
-      !executor.connected() || executor.draining) {
+      !farm_broken_.ok() || !executor.connected() || executor.draining) {
     return;
   }
   const DeviceRecord& device = farm_.Find(DeviceOf(executor));
@@ -494,7 +512,7 @@ absl::StatusOr<v1::Device> StudyEngine::ReserveDevice(
                      DeviceName(id), request.user(),
                      absl::FormatTime(now + duration));
   Pump();
-  return DeviceView(id);
+  return DeviceView(id, BusySlots());
 }
 
 absl::StatusOr<v1::Device> StudyEngine::ReleaseDevice(
@@ -502,7 +520,7 @@ absl::StatusOr<v1::Device> StudyEngine::ReleaseDevice(
   MutexLock lock(&mutex_);
   HWNAS_ASSIGN_OR_RETURN(const std::string id, FindDevice(request.name()));
   const DeviceRecord& device = farm_.Find(DeviceName(id));
-  if (!device.reservation) return DeviceView(id);
+  if (!device.reservation) return DeviceView(id, BusySlots());
   if (device.reservation->user() != request.user() && !request.force()) {
     return absl::FailedPreconditionError(
         absl::StrCat(DeviceName(id), " is reserved for ",
@@ -517,7 +535,7 @@ absl::StatusOr<v1::Device> StudyEngine::ReleaseDevice(
   anchor_due_[AgentName(id)] = deps_.clock->Now();
   PlanChecks();
   Pump();
-  return DeviceView(id);
+  return DeviceView(id, BusySlots());
 }
 
 absl::StatusOr<v1::Device> StudyEngine::DrainDevice(
@@ -532,7 +550,7 @@ absl::StatusOr<v1::Device> StudyEngine::DrainDevice(
   HWNAS_RETURN_IF_ERROR(CommitDevice(std::move(event)));
   deps_.logger->info("event=drained device={} reason=\"{}\"", DeviceName(id),
                      reason);
-  return DeviceView(id);
+  return DeviceView(id, BusySlots());
 }
 
 absl::StatusOr<v1::Device> StudyEngine::QuarantineDevice(
@@ -556,7 +574,7 @@ absl::StatusOr<v1::Device> StudyEngine::QuarantineDevice(
   anchor_due_[AgentName(id)] = deps_.clock->Now();
   PlanChecks();
   Pump();
-  return DeviceView(id);
+  return DeviceView(id, BusySlots());
 }
 
 absl::StatusOr<v1::Device> StudyEngine::ResumeDevice(
@@ -574,12 +592,14 @@ absl::StatusOr<v1::Device> StudyEngine::ResumeDevice(
   anchor_due_[AgentName(id)] = deps_.clock->Now();
   PlanChecks();
   Pump();
-  return DeviceView(id);
+  return DeviceView(id, BusySlots());
 }
 
 // ---- Views ----
 
-v1::Device StudyEngine::DeviceView(const std::string& executor_id) const {
+v1::Device StudyEngine::DeviceView(
+    const std::string& executor_id,
+    const std::map<std::string, int>& busy) const {
   const std::string name = DeviceName(executor_id);
   v1::Device view;
   view.set_name(name);
@@ -588,7 +608,7 @@ v1::Device StudyEngine::DeviceView(const std::string& executor_id) const {
   if (it != fleet_.executors().end()) {
     const Executor& executor = it->second;
     *view.mutable_device_classes() = executor.hello.device_classes();
-    *view.mutable_executor() = ExecutorView(executor, BusySlots());
+    *view.mutable_executor() = ExecutorView(executor, busy);
     *view.mutable_runtimes() = executor.hello.runtimes();
     if (const auto rate = executor.FailureRate()) {
       health->set_failure_rate(*rate);
@@ -617,6 +637,7 @@ absl::StatusOr<v1::ListDevicesResponse> StudyEngine::ListDevices(
   HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
   HWNAS_RETURN_IF_ERROR(CheckPageToken(request.page_token()));
   MutexLock lock(&mutex_);
+  const std::map<std::string, int> busy = BusySlots();
   v1::ListDevicesResponse response;
   std::string last;
   const auto& executors = fleet_.executors();
@@ -633,7 +654,7 @@ absl::StatusOr<v1::ListDevicesResponse> StudyEngine::ListDevices(
       response.set_next_page_token(last);
       break;
     }
-    *response.add_devices() = DeviceView(hello.executor_id());
+    *response.add_devices() = DeviceView(hello.executor_id(), busy);
     last = it->first;
   }
   return response;
@@ -644,7 +665,7 @@ absl::StatusOr<v1::Device> StudyEngine::GetDevice(
   MutexLock lock(&mutex_);
   HWNAS_ASSIGN_OR_RETURN(const std::string id,
                          FindDevice(DeviceName(executor_id)));
-  return DeviceView(id);
+  return DeviceView(id, BusySlots());
 }
 
 }  // namespace hwnas::controller

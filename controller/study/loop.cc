@@ -445,6 +445,8 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
     const TrialRecord& trial = *source.run->state.FindTrial(source.stage.first);
     const int stage = source.stage.second;
     const StageRecord before = trial.stages[stage];
+    // A check that expired with it may have emptied the device.
+    if (before.live_attempt == 0) continue;
     const std::string trial_name =
         TrialName(source.run->state.study_id(), trial.number);
     const std::string task_id =

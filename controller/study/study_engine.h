@@ -482,6 +482,8 @@ class StudyEngine {
 
   // -- Devices (devices.cc) --
   absl::Status RecoverFarm() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Applies what its journal has beyond the state.
+  absl::Status ReadFarm() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Makes an event of the farm durable, then applies it.
   absl::Status CommitDevice(v1::DeviceEvent event)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -525,7 +527,8 @@ class StudyEngine {
   // The id of the device with that name. NOT_FOUND if nobody knows it.
   absl::StatusOr<std::string> FindDevice(const std::string& name) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  v1::Device DeviceView(const std::string& executor_id) const
+  v1::Device DeviceView(const std::string& executor_id,
+                        const std::map<std::string, int>& busy) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // -- Views (views.cc) --
@@ -558,6 +561,8 @@ class StudyEngine {
   ResultIndex known_results_ ABSL_GUARDED_BY(mutex_);
   Fleet fleet_ ABSL_GUARDED_BY(mutex_);
   FarmState farm_ ABSL_GUARDED_BY(mutex_);
+  // Set if its journal is corrupt.
+  absl::Status farm_broken_ ABSL_GUARDED_BY(mutex_);
   // When the next anchor of an agent is due, of those that were connected once.
   std::map<std::string, absl::Time> anchor_due_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, Profile> profiles_ ABSL_GUARDED_BY(mutex_);

@@ -540,6 +540,36 @@ TEST_F(DevicesTest, GivesTheRawSamplesOfATrial) {
             absl::StatusCode::kNotFound);
 }
 
+TEST_F(DevicesTest, TheJournalIsTheTruthIfAnAnswerWasLost) {
+  Session agent = ConnectGood("a1");
+  v1::DrainDeviceRequest drain;
+  drain.set_name("devices/a1");
+  h.journals->LoseNextAnswer();
+  EXPECT_FALSE(h.engine->DrainDevice(drain).ok());
+  // The next event does not fit, which tells that something is missing here.
+  v1::ResumeDeviceRequest resume;
+  resume.set_name("devices/a1");
+  EXPECT_FALSE(h.engine->ResumeDevice(resume).ok());
+  EXPECT_EQ(Device("a1").executor().state(), v1::Executor::DRAINING);
+  EXPECT_TRUE(h.engine->ResumeDevice(resume).ok());
+  EXPECT_EQ(Device("a1").executor().state(), v1::Executor::CONNECTED);
+}
+
+TEST_F(DevicesTest, StudiesGoOnIfTheFarmsJournalIsCorrupt) {
+  std::vector<v1::JournalEvent> events(1);
+  events[0].mutable_trial_proposed()->set_trial(1);
+  ASSERT_TRUE(h.journals->Append(kFarmJournal, 0, absl::MakeSpan(events)).ok());
+  h.Restart();
+  Session agent = h.Connect(AgentHello("a1", "a1"));
+  h.Create("s", LatencySpec(4));
+  h.Work({&agent});
+  EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
+  v1::DrainDeviceRequest drain;
+  drain.set_name("devices/a1");
+  EXPECT_EQ(h.engine->DrainDevice(drain).status().code(),
+            absl::StatusCode::kDataLoss);
+}
+
 TEST_F(DevicesTest, AHeartbeatTellsHowTheMachineIs) {
   Session agent = ConnectGood("a1");
   v1::Heartbeat heartbeat;
