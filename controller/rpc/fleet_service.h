@@ -55,6 +55,9 @@ class FleetServiceImpl final
                              const v1::ListExecutorsRequest* request,
                              v1::ListExecutorsResponse* response) override;
 
+  // Of uploads that are not finished.
+  size_t upload_memory_bytes() const { return upload_memory_bytes_; }
+
  private:
   const FleetServiceOptions options_;
   StudyEngine* const engine_;
