@@ -298,11 +298,13 @@ absl::Status CheckAddress(const std::string& address) {
 
 std::string DefaultUser() {
   std::string user;
+  // Before any thread. NOLINTBEGIN(concurrency-mt-unsafe)
   if (const char* given = std::getenv("HWNAS_USER")) user = given;
   if (const passwd* login = getpwuid(geteuid());
       user.empty() && login != nullptr) {
     user = login->pw_name;
   }
+  // NOLINTEND(concurrency-mt-unsafe)
   return CheckUser("user", user).ok() ? user : "";
 }
 

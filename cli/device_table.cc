@@ -71,7 +71,7 @@ std::string Runtimes(const v1::Device& device) {
   return absl::StrJoin(texts, ", ");
 }
 
-void Line(std::string* text, absl::string_view name, std::string value) {
+void Line(std::string* text, absl::string_view name, const std::string& value) {
   if (value.empty()) return;
   absl::StrAppend(text, "  ", absl::StrFormat("%-14s", name), value, "\n");
 }

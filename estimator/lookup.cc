@@ -61,8 +61,7 @@ std::vector<bool> Constants(const ModelGraph& graph) {
 // Builds the kernel that begins at a node.
 class KernelBuilder {
  public:
-  KernelBuilder(const ModelGraph& graph, int node)
-      : graph_(graph), node_(graph.node(node)) {
+  KernelBuilder(const ModelGraph& graph, int node) : node_(graph.node(node)) {
     for (const int input : node_.inputs) {
       inputs_.push_back(graph.node(input).shape);
     }
@@ -169,7 +168,6 @@ class KernelBuilder {
     }
   }
 
-  const ModelGraph& graph_;
   const Node& node_;
   std::vector<TensorShape> inputs_;
   std::vector<OpKind> fused_;
