@@ -43,11 +43,11 @@ class CountingSource final : public PowerSource {
     return PowerReading{.time = clock_->Now(),
                         .power_w = static_cast<double>(count_)};
   }
-  // Waits for so many more reads to have begun.
-  void AwaitReads(int more) {
+  // Waits for so many reads to have begun since the source was made: a count of
+  // further ones would miss those that began before the caller looked.
+  void AwaitReads(int count) {
     MutexLock lock(&mutex_);
-    const int wanted = count_ + more;
-    while (count_ < wanted) changed_.Wait(&mutex_);
+    while (count_ < count) changed_.Wait(&mutex_);
   }
   int count() {
     MutexLock lock(&mutex_);
@@ -100,7 +100,7 @@ TEST(PowerSampler, BeginsAnewEachTime) {
   const PowerRecord first = sampler.Stop();
   const absl::Duration between = clock.Now();
   sampler.Start();
-  source.AwaitReads(5);
+  source.AwaitReads(source.count() + 5);
   const PowerRecord second = sampler.Stop();
   ASSERT_FALSE(second.readings.empty());
   EXPECT_GT(*second.readings.front().power_w, *first.readings.back().power_w);
