@@ -97,10 +97,9 @@ ABSL_FLAG(
     absl::Duration, task_limit, absl::Minutes(2),
     "Time that a task may take beside what it asks for (to load the model, "
     "for one inference, for its memory); then it is killed");
-ABSL_FLAG(
-    int, max_memory_mb, 0,
-    "Memory that a model may use, in 1e6 bytes; 0: three quarters of what "
-    "is available when its measurement begins");
+ABSL_FLAG(int, max_memory_mb, 0,
+          "Memory that a model may use, in 1e6 bytes; 0: its share of three "
+          "quarters of what is available when its measurement begins");
 ABSL_FLAG(
     std::string, runtime, "onnxruntime",
     "With --measure_file: what to measure with. onnxruntime; libtorch, if "
@@ -123,6 +122,10 @@ ABSL_FLAG(absl::Duration, preflight_wait, absl::Seconds(10),
           "How long to wait before a measurement for the machine to become "
           "idle and cool; after that it is measured nevertheless, and the "
           "result is flagged NOISY");
+ABSL_FLAG(int, interleave, 3,
+          "Most networks to measure in turns, a pass each in random order, so "
+          "that a machine that becomes slower meanwhile favours none; 1: each "
+          "at a stretch. So many are loaded at the same time");
 ABSL_FLAG(double, max_temperature, 75,
           "Hottest zone at which a measurement may begin, in degrees Celsius");
 ABSL_FLAG(bool, restore, false,
@@ -138,6 +141,8 @@ ABSL_FLAG(bool, samples, false,
 namespace hwnas::agent {
 namespace {
 
+// Each loads a network.
+constexpr int kMaxInterleave = 16;
 constexpr char kUsage[] =
     "Measures networks on this machine for a controller.\n\n"
     "  hwnas-agent --controller=127.0.0.1:7420\n"
@@ -485,6 +490,11 @@ int Main(int argc, char** argv) {
         absl::StrCat("--max_memory_mb is ", absl::GetFlag(FLAGS_max_memory_mb),
                      ": expected 0 or more")));
   }
+  if (const int most = absl::GetFlag(FLAGS_interleave);
+      most < 1 || most > kMaxInterleave) {
+    return fail(absl::InvalidArgumentError(absl::StrCat(
+        "--interleave is ", most, ": expected 1 to ", kMaxInterleave)));
+  }
   if (absl::GetFlag(FLAGS_task_limit) <= absl::ZeroDuration()) {
     return fail(absl::InvalidArgumentError(
         absl::StrCat("--task_limit is ",
@@ -546,8 +556,8 @@ int Main(int argc, char** argv) {
   options.spool_dir = absl::GetFlag(FLAGS_spool_dir);
   options.metrics = absl::GetFlag(FLAGS_metrics);
   options.log_level = absl::GetFlag(FLAGS_log_level);
-  // A second measurement at the same time would spoil both.
-  options.slots = 1;
+  // They take turns: two at the same moment would spoil both.
+  options.slots = absl::GetFlag(FLAGS_interleave);
   options.device_classes = *classes;
   options.capabilities = runtimes.Capabilities(/*only_onnx=*/true);
   options.capabilities.front().set_description((*onnxruntime)->description());
@@ -562,6 +572,7 @@ int Main(int argc, char** argv) {
           -> absl::StatusOr<std::unique_ptr<fleet::TaskRunner>> {
         metrics = std::make_unique<AgentMetrics>(*context.registry);
         SandboxedMeasurerOptions sandbox = SandboxOptions();
+        sandbox.at_once = options.slots;
         sandbox.measurer.device = DeviceName(context.id);
         power.Apply(&clock, &sandbox.measurer);
         MeasuringRunnerOptions runner;

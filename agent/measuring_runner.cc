@@ -1,7 +1,10 @@
 #include "agent/measuring_runner.h"
 
 #include <algorithm>
+#include <functional>
+#include <memory>
 #include <optional>
+#include <random>
 #include <set>
 #include <utility>
 #include <vector>
@@ -19,6 +22,49 @@ namespace {
 constexpr int kMaxBatch = 4096;
 constexpr char kAsShipped[] = "as_shipped";
 constexpr char kPinned[] = "pinned";
+
+// The right to measure: ours among the agent's tasks, and the agent's among all
+// that train and measure on this machine.
+class Turn {
+ public:
+  Turn(MeasuringTurns* turns, HostCoresLock* cores,
+       std::function<bool()> cancelled)
+      : turns_(turns), cores_(cores), cancelled_(std::move(cancelled)) {}
+  ~Turn() {
+    if (!held_) return;
+    cores_->Release();
+    turns_->Leave();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+  // Waits for it. Without it after an error.
+  absl::Status Begin() {
+    HWNAS_RETURN_IF_ERROR(turns_->Take(cancelled_));
+    return TakeCores();
+  }
+  // Ends it, and waits for the next one. Without it after an error.
+  absl::Status Pass() {
+    cores_->Release();
+    held_ = false;
+    HWNAS_RETURN_IF_ERROR(turns_->Pass(cancelled_));
+    return TakeCores();
+  }
+
+ private:
+  absl::Status TakeCores() {
+    const absl::Status status =
+        cores_->Acquire(HostCoresLock::kExclusive, cancelled_);
+    held_ = status.ok();
+    if (!held_) turns_->Leave();
+    return status;
+  }
+
+  MeasuringTurns* const turns_;
+  HostCoresLock* const cores_;
+  const std::function<bool()> cancelled_;
+  bool held_ = false;
+};
 
 }  // namespace
 
@@ -39,6 +85,7 @@ MeasuringRunner::MeasuringRunner(MeasuringRunnerOptions options,
       clock_(clock),
       metrics_(metrics),
       logger_(std::move(logger)),
+      turns_(std::random_device()()),
       preflight_wait_(options_.preflight.wait) {}
 
 v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
@@ -49,26 +96,32 @@ v1::TaskResult MeasuringRunner::Run(const v1::Task& task,
     return result;
   }
   absl::Duration begin = clock_->Now();
-  absl::Status status = CheckRequest(task.measure());
-  if (status.ok()) {
+  absl::Duration paused;
+  const auto run = [&]() -> absl::Status {
+    HWNAS_RETURN_IF_ERROR(CheckRequest(task.measure()));
+    LatencyHooks hooks;
+    hooks.cancelled = [&] { return context.cancelled(); };
+    hooks.progress = [&](const std::string& note) { context.ReportNote(note); };
     // One measurement at a time, and never beside a training.
     context.ReportNote("waiting for the cores");
-    auto lock = HostCoresLock::Open(options_.cores_lock);
-    status = lock.ok() ? (*lock)->Acquire(HostCoresLock::kExclusive,
-                                          [&] { return context.cancelled(); })
-                       : lock.status();
+    HWNAS_ASSIGN_OR_RETURN(const std::unique_ptr<HostCoresLock> cores,
+                           HostCoresLock::Open(options_.cores_lock));
+    Turn turn(&turns_, cores.get(), hooks.cancelled);
+    const absl::Status begun = turn.Begin();
     metrics_->ObserveWaitForCores(absl::ToDoubleSeconds(clock_->Now() - begin));
     begin = clock_->Now();
-    if (status.ok()) {
-      LatencyHooks hooks;
-      hooks.cancelled = [&] { return context.cancelled(); };
-      hooks.progress = [&](const std::string& note) {
-        context.ReportNote(note);
-      };
-      status = Measure(task.measure(), hooks, result);
-    }
-  }
-  const double seconds = absl::ToDoubleSeconds(clock_->Now() - begin);
+    HWNAS_RETURN_IF_ERROR(begun);
+    hooks.pause = [&]() -> absl::StatusOr<bool> {
+      if (!turns_.IsWanted()) return false;
+      const absl::Duration pause_begin = clock_->Now();
+      HWNAS_RETURN_IF_ERROR(turn.Pass());
+      paused += clock_->Now() - pause_begin;
+      return true;
+    };
+    return Measure(task.measure(), std::move(hooks), result);
+  };
+  const absl::Status status = run();
+  const double seconds = absl::ToDoubleSeconds(clock_->Now() - begin - paused);
   if (!status.ok()) {
     v1::TaskResult failed;
     failed.set_error(std::string(status.message()));
@@ -145,12 +198,13 @@ absl::StatusOr<std::vector<std::string>> MeasuringRunner::WaitUntilFit(
 }
 
 absl::Status MeasuringRunner::Measure(const v1::MeasureTask& task,
-                                      const LatencyHooks& hooks,
+                                      LatencyHooks hooks,
                                       v1::TaskResult& result) {
   const v1::MeasureSpec& spec = task.measure();
   const std::string profile = ProfileOf(spec);
   std::optional<GovernorControl::Pinned> pinned;
-  if (profile == kPinned) {
+  const auto pin = [&]() -> absl::Status {
+    if (profile != kPinned) return absl::OkStatus();
     std::vector<int> cores =
         MeasuringCores({spec.cores().begin(), spec.cores().end()},
                        std::max(1, spec.threads()), options_.preflight.root);
@@ -158,7 +212,25 @@ absl::Status MeasuringRunner::Measure(const v1::MeasureTask& task,
     HWNAS_ASSIGN_OR_RETURN(GovernorControl::Pinned set,
                            options_.governors->SetPerformance(cores));
     pinned.emplace(std::move(set));
-  }
+    return absl::OkStatus();
+  };
+  const auto unpin = [&] {
+    if (!pinned) return;
+    if (const absl::Status restored = pinned->Restore(); !restored.ok()) {
+      logger_->error("event=governor_not_restored reason=\"{}\"",
+                     std::string(restored.message()));
+    }
+    pinned.reset();
+  };
+  HWNAS_RETURN_IF_ERROR(pin());
+  // Those whose turn it is meanwhile may want the clock otherwise.
+  hooks.pause = [&, pause = hooks.pause]() -> absl::StatusOr<bool> {
+    if (!turns_.IsWanted()) return false;
+    unpin();
+    HWNAS_ASSIGN_OR_RETURN(const bool used, pause());
+    HWNAS_RETURN_IF_ERROR(pin());
+    return used;
+  };
   HWNAS_ASSIGN_OR_RETURN(const std::vector<std::string> flags,
                          WaitUntilFit(hooks));
   HWNAS_RETURN_IF_ERROR(measurer_->Measure(task, hooks, result));
@@ -168,11 +240,7 @@ absl::Status MeasuringRunner::Measure(const v1::MeasureTask& task,
     if (measurement.unit() == "MB") continue;
     for (const std::string& flag : flags) measurement.add_flags(flag);
   }
-  if (!pinned) return absl::OkStatus();
-  if (const absl::Status restored = pinned->Restore(); !restored.ok()) {
-    logger_->error("event=governor_not_restored reason=\"{}\"",
-                   std::string(restored.message()));
-  }
+  unpin();
   return absl::OkStatus();
 }
 

@@ -11,6 +11,7 @@
 #include "agent/agent_metrics.h"
 #include "agent/device/governor.h"
 #include "agent/measure/measurer.h"
+#include "agent/measure/measuring_turns.h"
 #include "agent/measure/preflight.h"
 #include "agent/measure/steady_clock.h"
 #include "common/host_cores_lock.h"
@@ -45,7 +46,8 @@ struct MeasuringRunnerOptions {
   std::string why_not_pinned;
 };
 
-// Thread-safe; measures one task at a time.
+// Thread-safe. Of the tasks that run at the same time, one measures at any
+// moment: they take turns, a pass each, in random order.
 class MeasuringRunner final : public fleet::TaskRunner {
  public:
   // `measurer`, `clock`, `metrics` must outlive it.
@@ -65,7 +67,7 @@ class MeasuringRunner final : public fleet::TaskRunner {
   absl::StatusOr<std::vector<std::string>> WaitUntilFit(
       const LatencyHooks& hooks);
   // With the cores ours and the clock as the profile says.
-  absl::Status Measure(const v1::MeasureTask& task, const LatencyHooks& hooks,
+  absl::Status Measure(const v1::MeasureTask& task, LatencyHooks hooks,
                        v1::TaskResult& result);
 
   const MeasuringRunnerOptions options_;
@@ -73,7 +75,8 @@ class MeasuringRunner final : public fleet::TaskRunner {
   SteadyClock* const clock_;
   AgentMetrics* const metrics_;
   const std::shared_ptr<Logger> logger_;
-  // Of the next measurement. Used by the one that has the cores.
+  MeasuringTurns turns_;
+  // Of the next measurement. Used by the one whose turn it is.
   absl::Duration preflight_wait_;
 };
 

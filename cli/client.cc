@@ -28,7 +28,8 @@ constexpr int kMaxPages = 100'000;
 
 }  // namespace
 
-Client::Client(std::shared_ptr<grpc::Channel> channel, std::string address)
+Client::Client(const std::shared_ptr<grpc::Channel>& channel,
+               std::string address)
     : address_(std::move(address)),
       studies_(v1::StudyService::NewStub(channel)),
       fleet_(v1::FleetService::NewStub(channel)),

@@ -21,7 +21,7 @@ namespace hwnas::cli {
 class Client {
  public:
   // `address` is only for messages.
-  Client(std::shared_ptr<grpc::Channel> channel, std::string address);
+  Client(const std::shared_ptr<grpc::Channel>& channel, std::string address);
 
   const std::string& address() const { return address_; }
   v1::StudyService::Stub& studies() { return *studies_; }

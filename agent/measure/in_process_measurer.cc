@@ -108,6 +108,8 @@ absl::Status InProcessMeasurer::Measure(const v1::MeasureTask& task,
   v1::LatencySamples& samples = *result.mutable_latency_samples();
   samples.mutable_block_latency_ms()->Assign(report.block_ms.begin(),
                                              report.block_ms.end());
+  samples.mutable_pass_begins()->Assign(report.pass_begins.begin(),
+                                        report.pass_begins.end());
   samples.set_inferences_per_block(report.inferences_per_block);
   samples.set_first_ms(report.first_ms);
   samples.set_load_ms(load_ms);

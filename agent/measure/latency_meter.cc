@@ -31,6 +31,10 @@ constexpr int kMaxSinglesPerBlock = 4096;
 // Ten of the ticks that the kernel counts in.
 constexpr absl::Duration kStretch = absl::Milliseconds(100);
 constexpr double kMaxClockSpread = 0.1;
+// A measurement that needs no more than min_time is made in so many passes.
+constexpr int kPasses = 3;
+// After a pause, so long at least: what others did left the caches cold.
+constexpr absl::Duration kWarmUpAgain = absl::Milliseconds(30);
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(250);
 
 // Keeps at most kMaxSingles of a stream, evenly.
@@ -64,13 +68,13 @@ class Meter {
         hooks_(hooks) {}
 
   absl::StatusOr<LatencyReport> Measure() {
-    const absl::Duration begin = clock_.Now();
+    begin_ = clock_.Now();
     HWNAS_RETURN_IF_ERROR(session_.Run());
-    report_.first_ms = absl::ToDoubleMilliseconds(clock_.Now() - begin);
+    report_.first_ms = absl::ToDoubleMilliseconds(clock_.Now() - begin_);
     deadline_ = clock_.Now() + options_.max_time;
     HWNAS_RETURN_IF_ERROR(WarmUp());
     HWNAS_RETURN_IF_ERROR(TimeBlocks());
-    report_.total_time = clock_.Now() - begin;
+    report_.total_time = clock_.Now() - begin_;
     return std::move(report_);
   }
 
@@ -114,6 +118,7 @@ class Meter {
   absl::Status TimeBlocks() {
     timed_begin_ = clock_.Now();
     next_progress_ = timed_begin_;
+    pass_begin_ = timed_begin_;
     size_t next_check = kMinBlocks;
     bool converged = false;
     host_ = Host();
@@ -130,6 +135,9 @@ class Meter {
         if (converged || last) break;
       }
       if (RepeatedEnough()) break;
+      if (clock_.Now() - pass_begin_ >= options_.min_time / kPasses) {
+        HWNAS_RETURN_IF_ERROR(Pause());
+      }
     }
     // Rather marked numbers than none.
     if (report_.block_ms.size() < kMinBlocks && disturbed() > 0) {
@@ -139,6 +147,48 @@ class Meter {
     Summarise(converged);
     FlagDisturbances();
     return absl::OkStatus();
+  }
+
+  // Lets others use the device.
+  absl::Status Pause() {
+    const absl::Duration begin = clock_.Now();
+    HWNAS_ASSIGN_OR_RETURN(const bool used, hooks_.pause());
+    pass_begin_ = clock_.Now();
+    if (!used) return absl::OkStatus();
+    const absl::Duration away = pass_begin_ - begin;
+    begin_ += away;
+    timed_begin_ += away;
+    deadline_ += away;
+    do {
+      HWNAS_RETURN_IF_ERROR(CheckCancelled());
+      HWNAS_RETURN_IF_ERROR(
+          TimeBlock(report_.inferences_per_block, nullptr).status());
+    } while (clock_.Now() - pass_begin_ < kWarmUpAgain);
+    pass_begin_ = clock_.Now();
+    passes_.push_back(blocks_.size());
+    host_ = Host();
+    thread_ = Thread();
+    return absl::OkStatus();
+  }
+
+  // Where the passes begin among the blocks of the report.
+  std::vector<int> PassBegins() const {
+    std::vector<int> begins;
+    size_t block = 0;
+    int kept = 0;
+    for (const size_t pass : passes_) {
+      for (; block < pass; ++block) {
+        kept += used_disturbed_ || !blocks_[block].found.any();
+      }
+      // A pass of which nothing was kept is none.
+      if (!begins.empty() && begins.back() == kept) continue;
+      if (kept > 0) begins.push_back(kept);
+    }
+    if (!begins.empty() &&
+        begins.back() == static_cast<int>(report_.block_ms.size())) {
+      begins.pop_back();
+    }
+    return begins;
   }
 
   // Blocks of some 0.1 s, judged each by what happened to this process, and
@@ -254,6 +304,7 @@ class Meter {
     }
     report_.inference_count =
         static_cast<int64_t>(blocks.size()) * report_.inferences_per_block;
+    report_.pass_begins = PassBegins();
     if (converged) return;
     const std::string spent = absl::FormatDuration(
         absl::Trunc(clock_.Now() - timed_begin_, absl::Milliseconds(1)));
@@ -374,9 +425,14 @@ class Meter {
   SteadyClock& clock_;
   Interference* const interference_;
   const LatencyHooks& hooks_;
-  absl::Duration deadline_;
+  // Moved on by each pause.
+  absl::Duration begin_;
   absl::Duration timed_begin_;
+  absl::Duration deadline_;
   absl::Duration next_progress_;
+  absl::Duration pass_begin_;
+  // Indices into blocks_ where a pass after a pause begins.
+  std::vector<size_t> passes_;
   // As they were when the last block or stretch ended.
   ThreadCounts thread_;
   HostCounts host_;

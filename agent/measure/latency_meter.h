@@ -9,6 +9,10 @@
 //
 // A block that something else disturbed (disturbance.h) is run again: at most
 // as many as count. If that does not help, the report says so.
+//
+// The blocks come in passes. Between two of them others may use the device; so
+// that several networks are measured in turns, and a machine that changes its
+// speed meanwhile does so for all of them.
 #pragma once
 
 #include <cstdint>
@@ -54,6 +58,8 @@ struct LatencyReport {
   // Raw samples in order. Those of disturbed blocks are left out, unless there
   // is too little else.
   std::vector<double> block_ms;
+  // Indices into `block_ms` where a pass begins that came after a pause.
+  std::vector<int> pass_begins;
   int64_t disturbed_blocks = 0;
   int inferences_per_block = 1;
   double first_ms = 0;
@@ -70,6 +76,10 @@ struct LatencyHooks {
   std::function<bool()> cancelled = [] { return false; };
   // Told now and then what goes on: "warming up", "measuring 12 blocks".
   std::function<void(const std::string&)> progress = [](const std::string&) {};
+  // Called between passes, when others may use the device; returns when it is
+  // ours again, and whether anybody used it. The time in it does not count. An
+  // error ends the measurement.
+  std::function<absl::StatusOr<bool>()> pause = [] { return false; };
 };
 
 // `interference` may be null. The calling thread does the work.

@@ -24,6 +24,8 @@ namespace {
 constexpr absl::Duration kStartTimeout = absl::Seconds(30);
 // The agent answers from memory, or after one read of a sensor.
 constexpr absl::Duration kAnswerTimeout = absl::Minutes(1);
+// Others measure meanwhile, or train.
+constexpr absl::Duration kPauseTimeout = absl::Hours(24);
 
 // Without the agent there is nobody to measure for.
 class Parent {
@@ -33,10 +35,11 @@ class Parent {
   void Tell(const sandbox::ToParent& message) {
     if (!socket_->Send(message).ok()) _exit(1);
   }
-  sandbox::FromParent Ask(const sandbox::ToParent& question) {
+  sandbox::FromParent Ask(const sandbox::ToParent& question,
+                          absl::Duration timeout = kAnswerTimeout) {
     Tell(question);
     sandbox::FromParent answer;
-    const absl::StatusOr<bool> came = socket_->Receive(&answer, kAnswerTimeout);
+    const absl::StatusOr<bool> came = socket_->Receive(&answer, timeout);
     if (!came.ok() || !*came) _exit(1);
     return answer;
   }
@@ -160,6 +163,11 @@ absl::Status Measure(const sandbox::ChildTask& task, Parent& parent,
     sandbox::ToParent message;
     message.set_note(note);
     parent.Tell(message);
+  };
+  hooks.pause = [&]() -> absl::StatusOr<bool> {
+    sandbox::ToParent question;
+    question.set_pause(true);
+    return parent.Ask(question, kPauseTimeout).others_measured();
   };
   if (task.prepare_only()) {
     hooks.progress("preparing the model");

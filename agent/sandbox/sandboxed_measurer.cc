@@ -212,7 +212,8 @@ sandbox::PowerRecord ToProto(const PowerRecord& record) {
 
 int64_t MemoryLimitBytes(const SandboxedMeasurerOptions& options) {
   if (options.max_memory_bytes > 0) return options.max_memory_bytes;
-  return std::max(kLeastMemoryBytes, AvailableMemoryBytes() / 4 * 3);
+  return std::max(kLeastMemoryBytes,
+                  AvailableMemoryBytes() / 4 * 3 / options.at_once);
 }
 
 absl::Status SandboxedMeasurer::Measure(const v1::MeasureTask& task,
@@ -279,8 +280,7 @@ absl::StatusOr<sandbox::Outcome> SandboxedMeasurer::RunChild(
   };
   std::string phase = "starting";
   RealSteadyClock clock;
-  const absl::Duration deadline = clock.Now() + time_limit;
-  // Only the child needs the model from here on.
+  absl::Duration deadline = clock.Now() + time_limit;
   // Only the child needs the model from here on.
   absl::Status status = [&] {
     const sandbox::ChildTask sent = std::move(first);
@@ -330,6 +330,14 @@ absl::StatusOr<sandbox::Outcome> SandboxedMeasurer::RunChild(
         }
         status = socket.Send(answer);
         break;
+      case sandbox::ToParent::kPause: {
+        const absl::Duration begin = clock.Now();
+        HWNAS_ASSIGN_OR_RETURN(const bool others_measured, hooks.pause());
+        deadline += clock.Now() - begin;
+        answer.set_others_measured(others_measured);
+        status = socket.Send(answer);
+        break;
+      }
       case sandbox::ToParent::kLacking:
         // Once for each measurement, lest it be overlooked.
         std::cerr << "hwnas-agent: the measuring process is confined without "

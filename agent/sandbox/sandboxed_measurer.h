@@ -35,11 +35,13 @@ struct SandboxedMeasurerOptions {
   // follows.
   std::vector<std::string> program = fleet::OwnCommand();
   // How long a task may take beside what it asks for (loading, one inference,
-  // memory); then the child is killed.
+  // memory) and the pauses in which others measure; then the child is killed.
   absl::Duration time_limit = absl::Minutes(2);
-  // What the child may use. 0: three quarters of what is available when it
-  // starts.
+  // What the child may use. 0: its share of three quarters of what is available
+  // when it starts.
   int64_t max_memory_bytes = 0;
+  // How many children may live at the same time.
+  int at_once = 1;
 };
 
 // What they say, or what is available now.

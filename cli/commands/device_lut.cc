@@ -1,11 +1,9 @@
 // hwnas device lut STUDY.yaml --device CLASS
 #include <algorithm>
-#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
 #include <set>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +12,7 @@
 #include "absl/time/time.h"
 #include "cli/commands.h"
 #include "cli/diagnostic.h"
+#include "cli/parallel.h"
 #include "cli/study_file.h"
 #include "cli/trial_table.h"
 #include "common/files.h"
@@ -103,7 +102,7 @@ class TableMaker {
         kernels.emplace(key, std::move(kernel));
       }
     }
-    HWNAS_ASSIGN_OR_RETURN(const int devices, CountDevices());
+    HWNAS_ASSIGN_OR_RETURN(const int devices, Parallel());
     if (!table_.overhead_ms) {
       HWNAS_ASSIGN_OR_RETURN(const ModelGraph nothing, NothingGraph());
       Add("an inference that does nothing", nothing,
@@ -154,43 +153,25 @@ class TableMaker {
     jobs_.push_back({std::move(name), graph, std::move(keep)});
   }
 
-  absl::StatusOr<int> CountDevices() {
+  // How many measurements to have in hand.
+  absl::StatusOr<int> Parallel() {
     HWNAS_ASSIGN_OR_RETURN(const std::vector<v1::Device> devices,
                            client_.ListDevices());
-    int count = 0;
-    for (const v1::Device& device : devices) {
-      const auto& classes = device.device_classes();
-      count += device.executor().state() == v1::Executor::CONNECTED &&
-               std::find(classes.begin(), classes.end(),
-                         options_.device_class) != classes.end();
-    }
-    if (count == 0) {
+    const int slots = SlotsOf(devices, {options_.device_class});
+    if (slots == 0) {
       return absl::FailedPreconditionError(
           absl::StrCat("no device of class '", options_.device_class,
                        "' is connected; see 'hwnas device list'"));
     }
-    return options_.parallel > 0 ? options_.parallel : count;
+    return options_.parallel > 0 ? options_.parallel : slots;
   }
 
   absl::Status Measure(int parallel) {
     begin_ = absl::Now();
-    std::atomic<size_t> next{0};
-    std::vector<std::thread> threads;
-    for (int i = 0; i < parallel; ++i) {
-      threads.emplace_back([&] {
-        for (size_t job = next++; job < jobs_.size(); job = next++) {
-          const absl::Status status = MeasureOne(jobs_[job]);
-          if (status.ok()) continue;
-          next = jobs_.size();
-          MutexLock lock(&mutex_);
-          status_.Update(status);
-        }
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
-    MutexLock lock(&mutex_);
+    const absl::Status status = RunInParallel(
+        jobs_.size(), parallel, [&](size_t i) { return MeasureOne(jobs_[i]); });
     if (context_->err_is_terminal) *context_->err << "\r\x1b[K" << std::flush;
-    return status_;
+    return status;
   }
 
   absl::Status MeasureOne(const Job& job) {
@@ -277,7 +258,6 @@ class TableMaker {
   Mutex mutex_;
   // By the threads only under the mutex.
   LookupTable table_;
-  absl::Status status_ ABSL_GUARDED_BY(mutex_);
   size_t done_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
@@ -368,7 +348,7 @@ void AddDeviceLutCommand(CLI::App* device, Context* context) {
       ->capture_default_str();
   command
       ->add_option("--parallel", options->parallel,
-                   "Measurements at once; 0: as many as there are devices")
+                   "Measurements at once; 0: as many as the devices take")
       ->check(CLI::Range(0, 1000))
       ->capture_default_str();
   command->add_option("--seed", options->seed, "Of the random networks")

@@ -1,4 +1,5 @@
 // hwnas profile MODEL.onnx... --device CLASS...
+#include <algorithm>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
@@ -6,41 +7,57 @@
 #include "cli/commands.h"
 #include "cli/diagnostic.h"
 #include "cli/live_display.h"
+#include "cli/parallel.h"
 #include "cli/profile_table.h"
 #include "cli/trial_table.h"
 #include "common/files.h"
 #include "common/limits.h"
+#include "common/mutex.h"
 #include "common/status_macros.h"
 #include "proto/convert/convert.h"
 
 namespace hwnas::cli {
 namespace {
 
-// Waits for one result, saying meanwhile what goes on.
-absl::StatusOr<v1::TaskResult> Profile(Context* context, Client& client,
-                                       const v1::ProfileModelRequest& request,
-                                       const std::string& what) {
-  int frame = 0;
-  absl::StatusOr<v1::TaskResult> result =
-      client.ProfileModel(request, [&](const std::string& note) {
-        if (context->err_is_terminal) {
-          constexpr const char* kFrames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴"};
-          *context->err << "\r\x1b[K" << kFrames[frame++ % 6] << " " << what
-                        << Printable(note) << std::flush;
-        } else {
-          *context->err << what << Printable(note) << "\n";
-        }
-      });
-  if (context->err_is_terminal) *context->err << "\r\x1b[K" << std::flush;
-  return result;
-}
+// Measurements at once; each keeps its file in memory.
+constexpr int kMostInHand = 32;
+
+// What goes on, for people. Thread-safe.
+class Notes {
+ public:
+  explicit Notes(Context* context) : context_(context) {}
+  ~Notes() { Say(""); }
+
+  // Stays until the next one, where that can be.
+  void Show(const std::string& what, const std::string& note) {
+    MutexLock lock(&mutex_);
+    if (context_->err_is_terminal) {
+      constexpr const char* kFrames[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴"};
+      *context_->err << "\r\x1b[K" << kFrames[frame_++ % 6] << " " << what
+                     << Printable(note) << std::flush;
+    } else {
+      *context_->err << what << Printable(note) << "\n";
+    }
+  }
+  // Stays.
+  void Say(const std::string& line) {
+    MutexLock lock(&mutex_);
+    if (context_->err_is_terminal) *context_->err << "\r\x1b[K";
+    *context_->err << line << std::flush;
+  }
+
+ private:
+  Context* const context_;
+  Mutex mutex_;
+  int frame_ ABSL_GUARDED_BY(mutex_) = 0;
+};
 
 // Beside the table, so that the output of a script stays what it is.
-void SayWhatIsMissing(Context* context, const std::string& what,
+void SayWhatIsMissing(Notes& notes, const std::string& what,
                       const v1::TaskResult& result) {
   for (const v1::MissingMetric& missing : result.missing_metrics()) {
-    *context->err << "hwnas: " << what << "no " << Printable(missing.metric())
-                  << ": " << Printable(missing.reason(), 400) << "\n";
+    notes.Say(absl::StrCat("hwnas: ", what, "no ", Printable(missing.metric()),
+                           ": ", Printable(missing.reason(), 400), "\n"));
   }
 }
 
@@ -60,7 +77,6 @@ void ShowOne(Context* context, const v1::TaskResult& result) {
                     << Printable(result.energy().source().includes()) << "\n";
     }
   }
-  SayWhatIsMissing(context, "", result);
 }
 
 }  // namespace
@@ -158,47 +174,58 @@ void AddProfileCommand(CLI::App* app, Context* context) {
           ToProto(absl::Seconds(options->max_seconds));
     }
     Client client = context->MakeClient();
-    const size_t all = files.size() * options->devices.size();
-    if (all == 1) {
-      HWNAS_ASSIGN_OR_RETURN(*request.mutable_onnx(),
-                             ReadFile(files[0], kMaxOnnxBytes));
-      request.set_device_class(options->devices[0]);
-      HWNAS_ASSIGN_OR_RETURN(const v1::TaskResult result,
-                             Profile(context, client, request, ""));
-      ShowOne(context, result);
-      return absl::OkStatus();
-    }
-    // What fails costs its row only.
+    Notes notes(context);
     std::vector<Profiled> profiled;
-    size_t failed = 0;
+    std::vector<std::string> paths;
     for (const std::string& file : files) {
-      const absl::StatusOr<std::string> onnx = ReadFile(file, kMaxOnnxBytes);
       for (const std::string& device : options->devices) {
         Profiled& p = profiled.emplace_back();
         p.model = std::filesystem::path(file).filename().string();
         p.device_class = device;
-        const std::string what =
-            absl::StrCat("[", profiled.size(), "/", all, "] ",
-                         Printable(p.model), " on ", Printable(device), ": ");
-        p.status = onnx.status();
-        if (onnx.ok()) {
-          request.set_onnx(*onnx);
-          request.set_device_class(device);
-          absl::StatusOr<v1::TaskResult> result =
-              Profile(context, client, request, what);
-          p.status = result.status();
-          if (result.ok()) p.result = *std::move(result);
-        }
-        // Without the controller there is nothing to go on with.
-        if (absl::IsUnavailable(p.status)) return p.status;
-        if (p.status.ok()) {
-          SayWhatIsMissing(context, what, p.result);
-        } else {
-          ++failed;
-        }
+        paths.push_back(file);
       }
     }
+    const size_t all = profiled.size();
+    const auto measure_one = [&](size_t i) -> absl::Status {
+      Profiled& p = profiled[i];
+      const std::string what =
+          all == 1
+              ? ""
+              : absl::StrCat("[", i + 1, "/", all, "] ", Printable(p.model),
+                             " on ", Printable(p.device_class), ": ");
+      v1::ProfileModelRequest own = request;
+      absl::StatusOr<std::string> onnx = ReadFile(paths[i], kMaxOnnxBytes);
+      p.status = onnx.status();
+      if (!onnx.ok()) return absl::OkStatus();
+      own.set_onnx(*std::move(onnx));
+      own.set_device_class(p.device_class);
+      absl::StatusOr<v1::TaskResult> result = client.ProfileModel(
+          own, [&](const std::string& note) { notes.Show(what, note); });
+      p.status = result.status();
+      // Without the controller there is nothing to go on with.
+      if (absl::IsUnavailable(p.status)) return p.status;
+      if (!result.ok()) return absl::OkStatus();
+      SayWhatIsMissing(notes, what, *result);
+      p.result = *std::move(result);
+      return absl::OkStatus();
+    };
+    if (all == 1) {
+      HWNAS_RETURN_IF_ERROR(measure_one(0));
+      HWNAS_RETURN_IF_ERROR(profiled[0].status);
+      ShowOne(context, profiled[0].result);
+      return absl::OkStatus();
+    }
+    HWNAS_ASSIGN_OR_RETURN(const std::vector<v1::Device> devices,
+                           client.ListDevices());
+    HWNAS_RETURN_IF_ERROR(RunInParallel(
+        all, std::min(SlotsOf(devices, options->devices), kMostInHand),
+        measure_one));
+    notes.Say("");
+    // What fails costs its row only.
     *context->out << ComparisonTable(profiled).Render(context->format());
+    const auto failed =
+        std::count_if(profiled.begin(), profiled.end(),
+                      [](const Profiled& p) { return !p.status.ok(); });
     if (failed == 0) return absl::OkStatus();
     return absl::InternalError(absl::StrCat(
         failed, " of ", all, " measurements failed: see the remarks"));

@@ -273,7 +273,9 @@ class EmbeddedRun {
              std::vector<std::string> command = {
                  Program("hwnas-agent"), "--controller=" + address_,
                  "--id=local-agent",
-                 "--spool_dir=" + folder_->Path("spool/agent"), "--metrics="};
+                 "--spool_dir=" + folder_->Path("spool/agent"), "--metrics=",
+                 // A training that waits for the cores waits for one network.
+                 "--interleave=1"};
              if (!options_.device_class.empty()) {
                command.push_back("--device_class=" + options_.device_class);
              }

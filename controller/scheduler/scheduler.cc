@@ -81,7 +81,8 @@ class Round {
     if (busy_[executor] >= e.slots) return Fit::kBusy;
     const Host& h = host(executor);
     if (task.stage == v1::MEASURE) {
-      if (h.measuring + h.training > 0 || h.no_new_measuring) {
+      // An agent's own measurements take turns.
+      if (h.measuring + h.training > busy_[executor] || h.no_new_measuring) {
         return Fit::kHostBusy;
       }
     } else if (h.measuring > 0 || h.no_new_training) {

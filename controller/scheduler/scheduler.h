@@ -10,8 +10,9 @@
 //    gets any while it is disconnected, draining or in quarantine. A reserved
 //    device takes only profiles of the person who has it.
 // 2. Exclusive hosts. A measurement never runs beside any other work on the
-//    same host_id. If a task waits only for that, its host is kept free of
-//    later tasks of the other kind, so that it drains.
+//    same host_id, but for those of its own agent, which take turns. If a task
+//    waits only for that, its host is kept free of later tasks of the other
+//    kind, so that it drains.
 // 3. Retries prefer an executor that has not failed the trial: they wait for a
 //    capable one that is merely busy, and take one that failed before only if
 //    there is no other.

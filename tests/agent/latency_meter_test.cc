@@ -151,6 +151,62 @@ TEST(LatencyMeter, DoesNotTakeADriftForConvergence) {
                                                    "drifted over all")));
 }
 
+TEST(LatencyMeter, LetsOthersUseTheDeviceBetweenPasses) {
+  FakeSteadyClock clock;
+  int cold = 0;
+  FakeSession session(clock, [&](int64_t) {
+    // What others did left the caches cold.
+    return cold > 0 && cold-- > 0 ? absl::Milliseconds(9)
+                                  : absl::Milliseconds(2);
+  });
+  int pauses = 0;
+  LatencyHooks hooks;
+  hooks.pause = [&]() -> absl::StatusOr<bool> {
+    ++pauses;
+    clock.Advance(absl::Seconds(7));
+    cold = 3;
+    return true;
+  };
+  const auto report = MeasureLatency(session, {}, clock, nullptr, hooks);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(pauses, 2);
+  EXPECT_THAT(report->pass_begins, ElementsAre(10, 20));
+  EXPECT_THAT(report->block_ms, SizeIs(30));
+  EXPECT_THAT(report->block_ms, ::testing::Each(::testing::DoubleEq(2)));
+  EXPECT_THAT(report->flags, IsEmpty());
+  // The pauses are nobody's time, though far longer than max_time.
+  EXPECT_LT(report->total_time, absl::Seconds(1));
+}
+
+TEST(LatencyMeter, APauseInWhichNobodyMeasuredChangesNothing) {
+  FakeSteadyClock clock;
+  FakeSession session(clock, [](int64_t) { return absl::Milliseconds(2); });
+  int pauses = 0;
+  LatencyHooks hooks;
+  hooks.pause = [&]() -> absl::StatusOr<bool> {
+    ++pauses;
+    return false;
+  };
+  const auto report = MeasureLatency(session, {}, clock, nullptr, hooks);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(pauses, 2);
+  EXPECT_THAT(report->pass_begins, IsEmpty());
+  EXPECT_EQ(session.count(),
+            1 + report->warmup_inferences + report->inference_count);
+}
+
+TEST(LatencyMeter, EndsWithTheErrorOfAPause) {
+  FakeSteadyClock clock;
+  FakeSession session(clock, [](int64_t) { return absl::Milliseconds(2); });
+  LatencyHooks hooks;
+  hooks.pause = []() -> absl::StatusOr<bool> {
+    return absl::CancelledError("nobody wants it");
+  };
+  EXPECT_THAT(
+      MeasureLatency(session, {}, clock, nullptr, hooks).status().message(),
+      "nobody wants it");
+}
+
 // Inferences of 1 ms, which take twice as long when they are disturbed.
 class DisturbedTest : public ::testing::Test {
  protected:

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <set>
 #include <string>
 #include <thread>
@@ -9,6 +10,8 @@
 
 #include "agent/device/cores.h"
 #include "agent/measure/in_process_measurer.h"
+#include "common/mutex.h"
+#include "common/status_macros.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/fake_interference.h"
@@ -486,6 +489,90 @@ TEST_F(MeasuringRunnerTest, StopsMeasuringWhenCancelled) {
   auto next = *HostCoresLock::Open(options_.cores_lock);
   EXPECT_TRUE(
       next->Acquire(HostCoresLock::kExclusive, [] { return true; }).ok());
+}
+
+// Tells a pause after each pass, and which task was inside.
+class PassingMeasurer final : public Measurer {
+ public:
+  absl::Status Measure(const v1::MeasureTask& task, const LatencyHooks& hooks,
+                       v1::TaskResult&) override {
+    for (int pass = 0; pass < 3; ++pass) {
+      EXPECT_EQ(++inside_, 1);
+      {
+        MutexLock lock(&mutex_);
+        order_ += task.onnx();
+        changed_.SignalAll();
+        // The first one waits for the other to come.
+        while (pass == 0 && order_.size() == 1 && !other_came_) {
+          changed_.Wait(&mutex_);
+        }
+      }
+      --inside_;
+      const auto others = hooks.pause();
+      HWNAS_RETURN_IF_ERROR(others.status());
+      if (*others) ++used_pauses_;
+    }
+    return absl::OkStatus();
+  }
+  void OtherCame() {
+    MutexLock lock(&mutex_);
+    other_came_ = true;
+    changed_.SignalAll();
+  }
+  std::string order() {
+    MutexLock lock(&mutex_);
+    return order_;
+  }
+  int used_pauses() const { return used_pauses_; }
+
+ private:
+  std::atomic<int> inside_{0};
+  std::atomic<int> used_pauses_{0};
+  Mutex mutex_;
+  CondVar changed_;
+  std::string order_ ABSL_GUARDED_BY(mutex_);
+  bool other_came_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+TEST_F(MeasuringRunnerTest, MeasuresInTurns) {
+  PassingMeasurer measurer;
+  RealSteadyClock clock;
+  options_.preflight.wait = absl::ZeroDuration();
+  options_.preflight.root = root_;
+  MeasuringRunner runner(options_, &measurer, &clock, &metrics_, NullLogger());
+  // Waits for its turn while the other one measures.
+  class Second final : public fleet::TaskContext {
+   public:
+    explicit Second(PassingMeasurer* measurer) : measurer_(measurer) {}
+    bool cancelled() const override {
+      measurer_->OtherCame();  // Asked when it waits.
+      return false;
+    }
+    void ReportEpoch(const v1::EpochReport&) override {}
+    void ReportNote(std::string) override {}
+    absl::StatusOr<std::string> UploadArtifact(absl::string_view) override {
+      return absl::UnimplementedError("");
+    }
+    absl::StatusOr<std::string> DownloadArtifact(const std::string&) override {
+      return absl::UnimplementedError("");
+    }
+
+   private:
+    PassingMeasurer* const measurer_;
+  };
+  v1::Task second = task_;
+  task_.mutable_measure()->set_onnx("a");
+  second.mutable_measure()->set_onnx("b");
+  std::thread other([&] {
+    while (measurer.order().empty()) std::this_thread::yield();
+    Second context(&measurer);
+    EXPECT_EQ(runner.Run(second, context).error(), "");
+  });
+  EXPECT_EQ(runner.Run(task_, context_).error(), "");
+  other.join();
+  // Whoever pauses lets the other one in.
+  EXPECT_EQ(measurer.order(), "ababab");
+  EXPECT_GE(measurer.used_pauses(), 4);
 }
 
 TEST_F(MeasuringRunnerTest, CountsOutcomes) {

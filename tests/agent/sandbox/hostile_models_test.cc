@@ -18,6 +18,7 @@
 #include "agent/sandbox/sandboxed_measurer.h"
 #include "common/rng.h"
 #include "gtest/gtest.h"
+#include "proto/convert/convert.h"
 
 namespace hwnas::agent {
 namespace {
@@ -252,19 +253,39 @@ bool MayWork(absl::string_view kind) {
 
 class HostileModelsTest : public ::testing::Test {
  protected:
-  absl::Status Measure(const std::string& onnx, const char* precision) {
+  absl::Status Measure(const std::string& onnx, const char* precision,
+                       const LatencyHooks& hooks = {},
+                       absl::Duration max_time = absl::Milliseconds(20)) {
     v1::MeasureTask task;
     task.set_onnx(onnx);
     task.mutable_measure()->set_precision(precision);
     task.mutable_measure()->mutable_min_time()->set_nanos(1'000'000);
-    task.mutable_measure()->mutable_max_time()->set_nanos(20'000'000);
+    *task.mutable_measure()->mutable_max_time() = ToProto(max_time);
     SandboxedMeasurerOptions options;
     options.time_limit = kTimeLimit;
     options.max_memory_bytes = kMemoryLimit;
-    v1::TaskResult result;
-    return SandboxedMeasurer(options).Measure(task, {}, result);
+    result_.Clear();
+    return SandboxedMeasurer(options).Measure(task, hooks, result_);
   }
+  v1::TaskResult result_;
 };
+
+TEST_F(HostileModelsTest, AHarmlessOneIsMeasuredInPasses) {
+  LatencyHooks hooks;
+  int pauses = 0;
+  hooks.pause = [&]() -> absl::StatusOr<bool> { return ++pauses == 1; };
+  const std::string harmless = Harmless().SerializeAsString();
+  absl::Status status = Measure(harmless, "fp32", hooks, absl::Seconds(1));
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_GE(pauses, 1);
+  EXPECT_EQ(result_.latency_samples().pass_begins_size(), 1);
+  hooks.pause = []() -> absl::StatusOr<bool> {
+    return absl::CancelledError("cancelled while others were measured");
+  };
+  status = Measure(harmless, "fp32", hooks, absl::Seconds(1));
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1) << "a process is left";
+}
 
 TEST_F(HostileModelsTest, CostOneAttemptEach) {
   int models = kDefaultModels;

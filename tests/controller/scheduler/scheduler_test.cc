@@ -154,6 +154,28 @@ TEST(Scheduler, NeverMeasuresBesideOtherWorkOnTheHost) {
               ElementsAre("measure 1 of s -> agents/a1"));
 }
 
+TEST(Scheduler, GivesAnAgentSeveralMeasurementsToTakeTurnsWith) {
+  ExecutorSnapshot agent = Agent("a1", "h");
+  agent.slots = 3;
+  EXPECT_THAT(Assigned({.queue = {Measure(1), Measure(2), Train(3)},
+                        .leases = {Lease("agents/a1", v1::MEASURE)},
+                        .fleet = {Worker("w1", "h"), agent, Agent("a2", "h")}}),
+              ElementsAre("measure 1 of s -> agents/a1",
+                          "measure 2 of s -> agents/a1"));
+  // Those of another agent on the host are other work.
+  EXPECT_THAT(Assigned({.queue = {Measure(1)},
+                        .leases = {Lease("agents/a2", v1::MEASURE)},
+                        .fleet = {agent, Agent("a2", "h")}}),
+              IsEmpty());
+  // Boards share the load before one has several.
+  ExecutorSnapshot other = Agent("b1", "h2");
+  other.slots = 3;
+  EXPECT_THAT(
+      Assigned({.queue = {Measure(1), Measure(2)}, .fleet = {agent, other}}),
+      ElementsAre("measure 1 of s -> agents/a1",
+                  "measure 2 of s -> agents/b1"));
+}
+
 TEST(Scheduler, TrainsSideBySideOnOneHost) {
   EXPECT_THAT(Assigned({.queue = {Train(1), Train(2)},
                         .fleet = {Worker("w1", "h"), Worker("w2", "h")}}),
