@@ -42,4 +42,19 @@ bool IsSha256Hex(absl::string_view text) {
          });
 }
 
+Sha256 Sha256::FromHex(absl::string_view hex) {
+  const auto nibble = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
+  Sha256 digest;
+  for (size_t i = 0; i < digest.bytes_.size(); ++i) {
+    digest.bytes_[i] =
+        static_cast<char>(nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]));
+  }
+  return digest;
+}
+
+std::string Sha256::Hex() const {
+  if (*this == Sha256()) return "";
+  return absl::BytesToHexString({bytes_.data(), bytes_.size()});
+}
+
 }  // namespace hwnas

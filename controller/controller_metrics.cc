@@ -112,25 +112,39 @@ ControllerMetrics::ControllerMetrics(
 
 void ControllerMetrics::TrialEnded(v1::Trial::State state,
                                    absl::Duration duration) {
-  trials_.Add({{"state", Lower(v1::Trial::State_Name(state))}}).Increment();
+  trials_by_state_
+      .Get(state,
+           [&]() -> prometheus::Counter& {
+             return trials_.Add(
+                 {{"state", Lower(v1::Trial::State_Name(state))}});
+           })
+      .Increment();
   trial_duration_.Observe(absl::ToDoubleSeconds(duration));
 }
 
 void ControllerMetrics::StageFinished(v1::StageKind stage,
                                       absl::Duration duration) {
-  stage_duration_
-      .Add({{"stage", Lower(v1::StageKind_Name(stage))}}, LongBuckets())
+  duration_by_stage_
+      .Get(stage,
+           [&]() -> Histogram& {
+             return stage_duration_.Add(
+                 {{"stage", Lower(v1::StageKind_Name(stage))}}, LongBuckets());
+           })
       .Observe(absl::ToDoubleSeconds(duration));
 }
 
 void ControllerMetrics::QueueWait(v1::StageKind stage, int priority,
                                   absl::Duration wait) {
-  queue_wait_
-      .Add({{"stage", Lower(v1::StageKind_Name(stage))},
-            {"priority", priority < 0   ? "low"
-                         : priority > 0 ? "high"
-                                        : "normal"}},
-           LongBuckets())
+  const int level = priority < 0 ? 0 : priority > 0 ? 2 : 1;
+  wait_by_stage_
+      .Get(3 * stage + level,
+           [&]() -> Histogram& {
+             constexpr const char* kLevels[] = {"low", "normal", "high"};
+             return queue_wait_.Add(
+                 {{"stage", Lower(v1::StageKind_Name(stage))},
+                  {"priority", kLevels[level]}},
+                 LongBuckets());
+           })
       .Observe(absl::ToDoubleSeconds(wait));
 }
 

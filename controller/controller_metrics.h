@@ -1,6 +1,8 @@
 // What the controller shows to Prometheus.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <string>
@@ -38,6 +40,26 @@ class ControllerMetrics {
   void SetStudies(int64_t running, int64_t paused, int64_t ended);
 
  private:
+  // The metrics of a family by a small number, each made when it is first asked
+  // for: to look one up by its labels takes longer than all else about it.
+  template <typename Metric, int size>
+  class Cache {
+   public:
+    template <typename Make>
+    Metric& Get(int index, const Make& make) {
+      if (index < 0 || index >= size) return make();
+      Metric* metric = metrics_[index].load(std::memory_order_acquire);
+      if (metric == nullptr) {
+        metric = &make();  // The same for all who come here at once.
+        metrics_[index].store(metric, std::memory_order_release);
+      }
+      return *metric;
+    }
+
+   private:
+    std::array<std::atomic<Metric*>, size> metrics_ = {};
+  };
+
   // Owns what the references below name, also when nobody serves it.
   const std::shared_ptr<prometheus::Registry> registry_;
   prometheus::Family<prometheus::Counter>& trials_;
@@ -56,6 +78,11 @@ class ControllerMetrics {
   prometheus::Family<prometheus::Gauge>& queue_length_;
   prometheus::Family<prometheus::Gauge>& executors_;
   prometheus::Family<prometheus::Gauge>& studies_;
+
+  Cache<prometheus::Counter, v1::Trial::State_ARRAYSIZE> trials_by_state_;
+  Cache<prometheus::Histogram, v1::StageKind_ARRAYSIZE> duration_by_stage_;
+  // By stage and priority.
+  Cache<prometheus::Histogram, 3 * v1::StageKind_ARRAYSIZE> wait_by_stage_;
 };
 
 }  // namespace hwnas::controller

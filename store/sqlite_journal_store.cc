@@ -5,6 +5,7 @@
 #include <deque>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -32,6 +33,8 @@ constexpr const char* kMigrations[] = {
     "  payload BLOB NOT NULL,"
     "  PRIMARY KEY (study_id, sequence)"
     ") WITHOUT ROWID;",
+    // A row for each append: `sequence` is that of its last event.
+    "ALTER TABLE event ADD COLUMN count INTEGER NOT NULL DEFAULT 1;",
 };
 constexpr int64_t kSchemaVersion = std::size(kMigrations);
 
@@ -40,8 +43,45 @@ constexpr size_t kMaxBatchAppends = 1024;
 constexpr size_t kMaxBatchBytes = size_t{16} << 20;
 
 // What a read takes at once; `visit` runs between pages.
-constexpr int kPageEvents = 512;
+constexpr int kPageRows = 512;
 constexpr size_t kPageBytes = size_t{4} << 20;
+
+// Frames of the write-ahead log, 4 KiB each, between two checkpoints: these
+// take some 10 ms, so that few appends meet one.
+constexpr int kCheckpointFrames = 4000;
+
+// The serialized events of one append as a row holds them: a single one as it
+// is; each of several with its size, a varint, before it.
+std::string Pack(const std::vector<std::string>& events) {
+  if (events.size() == 1) return events[0];
+  std::string row;
+  for (const std::string& event : events) {
+    size_t size = event.size();
+    for (; size > 0x7f; size >>= 7) {
+      row.push_back(static_cast<char>((size & 0x7f) | 0x80));
+    }
+    row.push_back(static_cast<char>(size));
+    row.append(event);
+  }
+  return row;
+}
+
+// Takes the bytes of the next of several events from the front of `payload`;
+// nullopt if they are not there.
+std::optional<absl::string_view> Unpack(absl::string_view* payload) {
+  size_t size = 0;
+  for (int shift = 0; !payload->empty() && shift < 35; shift += 7) {
+    const auto byte = static_cast<unsigned char>(payload->front());
+    payload->remove_prefix(1);
+    size |= static_cast<size_t>(byte & 0x7f) << shift;
+    if (byte > 0x7f) continue;
+    if (size > payload->size()) break;
+    const absl::string_view event = payload->substr(0, size);
+    payload->remove_prefix(size);
+    return event;
+  }
+  return std::nullopt;
+}
 
 absl::Status Migrate(const std::string& path, SqliteConnection* db) {
   // Refuses before anything is written.
@@ -97,6 +137,8 @@ absl::StatusOr<SqliteConnection> OpenConnection(const SqliteOptions& options) {
   HWNAS_RETURN_IF_ERROR(db.Execute("PRAGMA synchronous = FULL"));
   // A WAL that once grew is cut back at the next checkpoint.
   HWNAS_RETURN_IF_ERROR(db.Execute("PRAGMA journal_size_limit = 67108864"));
+  HWNAS_RETURN_IF_ERROR(db.Execute(
+      absl::StrCat("PRAGMA wal_autocheckpoint = ", kCheckpointFrames).c_str()));
   return db;
 }
 
@@ -148,17 +190,26 @@ class SqliteJournalStore final : public JournalStore {
     for (;;) {
       // The journal only grows, so that pages fit together; nothing is locked
       // while `visit` runs.
-      HWNAS_ASSIGN_OR_RETURN(std::vector<std::string> page,
+      HWNAS_ASSIGN_OR_RETURN(const std::vector<Row> page,
                              ReadPage(study_id, after));
       if (page.empty()) break;
       exists = true;
-      for (const std::string& payload : page) {
-        v1::JournalEvent event;
-        ++after;
-        if (!event.ParseFromString(payload) || event.sequence() != after) {
-          return Damaged(study_id, after, "cannot be decoded");
+      for (const Row& row : page) {
+        absl::string_view rest = row.payload;
+        for (int64_t sequence = row.first; sequence <= row.last; ++sequence) {
+          const std::optional<absl::string_view> bytes =
+              row.first == row.last ? rest : Unpack(&rest);
+          if (bytes && sequence <= after) continue;
+          v1::JournalEvent event;
+          if (!bytes ||
+              !event.ParseFromArray(bytes->data(),
+                                    static_cast<int>(bytes->size())) ||
+              event.sequence() != sequence) {
+            return Damaged(study_id, sequence, "cannot be decoded");
+          }
+          after = sequence;
+          HWNAS_RETURN_IF_ERROR(visit(std::move(event)));
         }
-        HWNAS_RETURN_IF_ERROR(visit(std::move(event)));
       }
     }
     if (exists) return absl::OkStatus();
@@ -196,6 +247,13 @@ class SqliteJournalStore final : public JournalStore {
     bool done = false;
   };
 
+  // The events of one append.
+  struct Row {
+    int64_t first = 0;
+    int64_t last = 0;
+    std::string payload;
+  };
+
   SqliteJournalStore(std::string path, const struct stat& file,
                      SqliteConnection writer, SqliteConnection reader)
       : path_(std::move(path)),
@@ -212,13 +270,13 @@ class SqliteJournalStore final : public JournalStore {
         writer_.Prepare("SELECT max(sequence) FROM event WHERE study_id = ?1"));
     HWNAS_ASSIGN_OR_RETURN(
         insert_,
-        writer_.Prepare("INSERT INTO event (study_id, sequence, payload) "
-                        "VALUES (?1, ?2, ?3)"));
+        writer_.Prepare("INSERT INTO event (study_id, sequence, count, payload)"
+                        " VALUES (?1, ?2, ?3, ?4)"));
     MutexLock lock(&reader_mutex_);
     HWNAS_ASSIGN_OR_RETURN(
         page_, reader_.Prepare(
-                   "SELECT sequence, payload FROM event WHERE study_id = ?1 "
-                   "AND sequence > ?2 ORDER BY sequence LIMIT ?3"));
+                   "SELECT sequence, count, payload FROM event WHERE study_id "
+                   "= ?1 AND sequence > ?2 ORDER BY sequence LIMIT ?3"));
     HWNAS_ASSIGN_OR_RETURN(
         read_size_, reader_.Prepare("SELECT max(sequence) FROM event WHERE "
                                     "study_id = ?1"));
@@ -291,12 +349,14 @@ class SqliteJournalStore final : public JournalStore {
         continue;
       }
       waiting->status = absl::OkStatus();
-      for (const std::string& payload : waiting->payloads) {
-        insert_.BindText(1, waiting->study_id);
-        insert_.BindInt(2, ++size);
-        insert_.BindBlob(3, payload);
-        HWNAS_RETURN_IF_ERROR(Run(&insert_));
-      }
+      const int64_t count = static_cast<int64_t>(waiting->payloads.size());
+      if (count == 0) continue;
+      const std::string row = Pack(waiting->payloads);
+      insert_.BindText(1, waiting->study_id);
+      insert_.BindInt(2, size + count);
+      insert_.BindInt(3, count);
+      insert_.BindBlob(4, row);
+      HWNAS_RETURN_IF_ERROR(Run(&insert_));
     }
     return Run(&commit_);
   }
@@ -339,28 +399,37 @@ class SqliteJournalStore final : public JournalStore {
     return SizeOf(&reader_, &read_size_, study_id);
   }
 
-  // Payloads of the events after `after`, the first of the rest; empty if there
-  // are none.
-  absl::StatusOr<std::vector<std::string>> ReadPage(absl::string_view study_id,
-                                                    int64_t after) {
+  // The appends with the events after `after`, the first of them; empty if
+  // there are none.
+  absl::StatusOr<std::vector<Row>> ReadPage(absl::string_view study_id,
+                                            int64_t after) {
     MutexLock lock(&reader_mutex_);
     absl::Cleanup reset = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(
                               reader_mutex_) { page_.Reset(); };
     page_.BindText(1, study_id);
     page_.BindInt(2, after);
-    page_.BindInt(3, kPageEvents);
-    std::vector<std::string> payloads;
+    page_.BindInt(3, kPageRows);
+    std::vector<Row> rows;
     size_t bytes = 0;
     while (bytes < kPageBytes) {
       const int rc = page_.Step();
       if (rc == SQLITE_DONE) break;
       if (rc != SQLITE_ROW) return reader_.Error(rc);
-      if (page_.Int(0) != ++after) {
-        return Damaged(study_id, after, "is missing");
+      Row& row = rows.emplace_back();
+      row.last = page_.Int(0);
+      row.first = row.last - page_.Int(1) + 1;
+      if (row.first > row.last) {
+        return Damaged(study_id, row.last, "cannot be decoded");
       }
-      bytes += payloads.emplace_back(page_.Bytes(1)).size();
+      // Of the first row events may have been read before.
+      if (rows.size() == 1 ? row.first > after + 1 : row.first != after + 1) {
+        return Damaged(study_id, after + 1, "is missing");
+      }
+      row.payload = std::string(page_.Bytes(2));
+      bytes += row.payload.size();
+      after = row.last;
     }
-    return payloads;
+    return rows;
   }
 
   absl::Status Damaged(absl::string_view study_id, int64_t sequence,

@@ -1,4 +1,5 @@
-// Trials that a user's own program evaluates.
+// Trials that a user's own program evaluates. One append for each call, however
+// many trials it is about.
 #include <algorithm>
 #include <utility>
 
@@ -15,6 +16,7 @@ namespace hwnas::controller {
 namespace {
 
 constexpr int kMaxAskedTrials = 64;
+constexpr int kMaxReports = 64;
 constexpr size_t kMaxClientIdBytes = 128;
 
 }  // namespace
@@ -30,64 +32,34 @@ absl::StatusOr<v1::AskTrialsResponse> StudyEngine::AskTrials(
         absl::StrCat("client_id has ", request.client_id().size(),
                      " bytes: expected at most ", kMaxClientIdBytes));
   }
-  const int count = std::max(1, request.count());
+  const std::string client = absl::StrCat(
+      "clients/",
+      request.client_id().empty() ? "unnamed" : request.client_id());
   MutexLock lock(&mutex_);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
-  StudyState& state = run->state;
+  const StudyState& state = run->state;
   if (!state.spec().has_external()) {
     return absl::FailedPreconditionError(absl::StrCat(
         "study '", study_id,
         "' is evaluated by workers and agents; only a study with `external` "
         "hands out trials"));
   }
-  const auto waiting = [&] {
-    std::vector<int64_t> numbers;
-    for (const int64_t number : state.active()) {
-      const TrialRecord& trial = *state.FindTrial(number);
-      if (trial.stages[0].state == v1::TrialStage::QUEUED) {
-        numbers.push_back(number);
-      }
-    }
-    return numbers;
-  };
   v1::AskTrialsResponse response;
   if (state.state() == v1::Study::RUNNING) {
-    while (static_cast<int>(waiting().size()) < count && MayPropose(*run)) {
-      HWNAS_ASSIGN_OR_RETURN(const bool proposed, Propose(*run));
-      if (!proposed) break;
-    }
-    std::vector<int64_t> numbers = waiting();
-    if (static_cast<int>(numbers.size()) > count) numbers.resize(count);
-    const absl::Time now = deps_.clock->Now();
-    const absl::Duration lease = FromProto(state.spec().external().lease());
-    const std::string client = absl::StrCat(
-        "clients/",
-        request.client_id().empty() ? "unnamed" : request.client_id());
-    std::vector<v1::JournalEvent> events;
-    int64_t token = state.last_token();
-    for (const int64_t number : numbers) {
-      const StageRecord& stage = state.FindTrial(number)->stages[0];
-      auto* leased = events.emplace_back().mutable_task_leased();
-      SetStage(number, stage, static_cast<int>(stage.attempts.size()) + 1,
-               leased);
-      leased->set_token(++token);
-      leased->set_executor(client);
-      *leased->mutable_deadline() = ToProto(now + lease);
-      *leased->mutable_queued() = stage.times.queued();
-    }
-    HWNAS_RETURN_IF_ERROR(
-        Commit(*run, std::move(events), numbers.empty() ? 0 : numbers[0], ""));
+    HWNAS_ASSIGN_OR_RETURN(const std::vector<int64_t> numbers,
+                           HandOut(*run, std::max(1, request.count()), client));
     for (const int64_t number : numbers) {
       const TrialRecord& trial = *state.FindTrial(number);
-      Notify(*run, number, "");
       v1::AskedTrial* asked = response.add_trials();
       *asked->mutable_trial() = TrialView(*run, trial);
       asked->set_attempt(trial.stages[0].live_attempt);
-      *asked->mutable_lease_deadline() = ToProto(now + lease);
+      *asked->mutable_lease_deadline() =
+          ToProto(run->live[{number, 0}].deadline);
       const absl::Span<const Decision> decisions = run->space->decisions();
-      for (int i = 0; i < trial.architecture.choices_size(); ++i) {
+      const auto& choices = asked->trial().architecture().choices();
+      for (int i = 0; i < choices.size(); ++i) {
         (*asked->mutable_parameters())[decisions[i].name] =
-            decisions[i].options[trial.architecture.choices(i)];
+            decisions[i].options[choices[i]];
       }
     }
     // Nothing to hand out may mean that all is done.
@@ -96,6 +68,58 @@ absl::StatusOr<v1::AskTrialsResponse> StudyEngine::AskTrials(
   }
   response.set_study_ended(state.ended());
   return response;
+}
+
+absl::StatusOr<std::vector<int64_t>> StudyEngine::HandOut(
+    Run& run, int count, const std::string& client) {
+  const StudyState& state = run.state;
+  // Given back, expired, or proposed and not handed out: before new ones.
+  std::vector<int64_t> numbers;
+  if (state.active().size() > run.live.size()) {
+    for (const int64_t number : state.active()) {
+      if (static_cast<int>(numbers.size()) == count) break;
+      if (state.FindTrial(number)->stages[0].state == v1::TrialStage::QUEUED) {
+        numbers.push_back(number);
+      }
+    }
+  }
+  std::vector<Proposal> proposals;
+  const int64_t trials = static_cast<int64_t>(state.trials().size());
+  if (MayPropose(run)) {
+    const int64_t wanted = std::min(
+        {count - static_cast<int64_t>(numbers.size()), Room(run),
+         static_cast<int64_t>(state.spec().budget().trials()) - trials});
+    HWNAS_ASSIGN_OR_RETURN(proposals, Suggest(run, static_cast<int>(wanted)));
+  }
+
+  const absl::Time now = deps_.clock->Now();
+  const auto deadline = ToProto(now + LeasePeriod(run, v1::ASK));
+  int64_t token = state.last_token();
+  Batch batch;
+  const auto lease = [&](int64_t number, int attempt) {
+    auto* leased = batch.events.emplace_back().mutable_task_leased();
+    leased->set_trial(number);
+    leased->set_stage(v1::ASK);
+    leased->set_attempt(attempt);
+    leased->set_token(++token);
+    leased->set_executor(client);
+    *leased->mutable_deadline() = deadline;
+    return leased;
+  };
+  batch.events.reserve(numbers.size() + 2 * proposals.size());
+  for (const int64_t number : numbers) {
+    const StageRecord& stage = state.FindTrial(number)->stages[0];
+    *lease(number, static_cast<int>(stage.attempts.size()) + 1)
+         ->mutable_queued() = ToProto(stage.times.queued);
+    batch.changes.push_back({number, ""});
+  }
+  for (const Proposal& proposal : proposals) {
+    AddProposed(run, proposal, &batch);
+    *lease(proposal.number, /*attempt=*/1)->mutable_queued() = ToProto(now);
+    numbers.push_back(proposal.number);
+  }
+  HWNAS_RETURN_IF_ERROR(Commit(run, std::move(batch)));
+  return numbers;
 }
 
 absl::StatusOr<v1::ReportProgressResponse> StudyEngine::ReportProgress(
@@ -131,17 +155,75 @@ absl::StatusOr<v1::ReportProgressResponse> StudyEngine::ReportProgress(
   return response;
 }
 
-absl::Status StudyEngine::TellTrial(const v1::TrialReport& report) {
+absl::StatusOr<v1::TellTrialsResponse> StudyEngine::TellTrials(
+    const v1::TellTrialsRequest& request) {
+  const int count = request.reports_size();
+  if (count < 1 || count > kMaxReports) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("reports holds ", count, ": expected 1 to ", kMaxReports));
+  }
+  std::vector<absl::Status> statuses(count);
+  {
+    MutexLock lock(&mutex_);
+    // Reports on different trials of one study are appended together.
+    ToldBatch told;
+    for (int i = 0; i < count; ++i) {
+      statuses[i] = AddReport(request.reports(i), i, &told, &statuses);
+    }
+    CommitTold(&told, &statuses);
+  }
+  v1::TellTrialsResponse response;
+  for (const absl::Status& status : statuses) {
+    v1::ReportStatus* result = response.add_statuses();
+    result->set_code(static_cast<int>(status.code()));
+    result->set_message(std::string(status.message()));
+  }
+  return response;
+}
+
+void StudyEngine::CommitTold(ToldBatch* told,
+                             std::vector<absl::Status>* statuses) {
+  if (told->reports.empty()) return;
+  const absl::Status status = Commit(*told->run, std::move(told->batch));
+  for (const int report : told->reports) (*statuses)[report] = status;
+  // If the store refuses that, the timer tries again.
+  int allowance = 0;
+  if (status.ok()) (void)Settle(*told->run, &allowance);
+  *told = ToldBatch();
+}
+
+absl::Status StudyEngine::AddReport(const v1::TrialReport& report, int index,
+                                    ToldBatch* told,
+                                    std::vector<absl::Status>* statuses) {
   HWNAS_ASSIGN_OR_RETURN(const TrialId id, ParseTrialName(report.trial()));
   HWNAS_RETURN_IF_ERROR(CheckMeasurements(report.measurements()));
-  MutexLock lock(&mutex_);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(id.study_id));
-  const TrialRecord* trial = run->state.FindTrial(id.number);
+  const auto& trials = told->trials;
+  if (run != told->run ||
+      std::find(trials.begin(), trials.end(), id.number) != trials.end()) {
+    CommitTold(told, statuses);
+    // What was corrupt meanwhile.
+    HWNAS_ASSIGN_OR_RETURN(run, FindRun(id.study_id));
+    told->run = run;
+  }
+  const size_t events = told->batch.events.size();
+  HWNAS_RETURN_IF_ERROR(JudgeReport(*run, report, id.number, &told->batch));
+  if (told->batch.events.size() > events) {
+    told->reports.push_back(index);
+    told->trials.push_back(id.number);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StudyEngine::JudgeReport(const Run& run,
+                                      const v1::TrialReport& report,
+                                      int64_t number, Batch* batch) const {
+  const TrialRecord* trial = run.state.FindTrial(number);
   if (trial == nullptr) {
     return absl::NotFoundError(
         absl::StrCat("there is no trial '", report.trial(), "'"));
   }
-  const StageRecord stage = trial->stages[0];
+  const StageRecord& stage = trial->stages[0];
   if (stage.key.kind != v1::ASK) {
     return absl::FailedPreconditionError(absl::StrCat(
         report.trial(), " is evaluated by workers and agents, not by clients"));
@@ -154,35 +236,33 @@ absl::Status StudyEngine::TellTrial(const v1::TrialReport& report) {
   }
   if (trial->state != v1::Trial::ACTIVE) {
     if (report.error().empty() && stage.finished_attempt != report.attempt()) {
-      return IgnoreResult(*run, *trial, 0, report.attempt());
+      AddIgnored(*trial, 0, report.attempt(), batch);
     }
     return absl::OkStatus();
   }
   if (!report.error().empty()) {
     if (stage.live_attempt != report.attempt()) return absl::OkStatus();
-    HWNAS_RETURN_IF_ERROR(FailAttempt(
-        *run, *trial, 0, v1::AttemptFailed::FAILED,
-        Truncated(report.error(), kMaxErrorBytes), report.permanent()));
-    Pump();
+    AddFailed(run, *trial, 0, v1::AttemptFailed::FAILED,
+              Truncated(report.error(), kMaxErrorBytes), report.permanent(),
+              batch);
     return absl::OkStatus();
   }
-  const std::vector<std::string> missing = Missing(
-      MetricsOf(stage.key, run->state.problem()), report.measurements());
+  const std::vector<std::string> missing =
+      Missing(run.FactsOf(stage.key).metrics, report.measurements());
   if (!missing.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("measurements of ", report.trial(), " lack ",
                      absl::StrJoin(missing, ", ")));
   }
   v1::StageFinished finished;
-  SetStage(id.number, stage, report.attempt(), &finished);
+  SetStage(number, stage, report.attempt(), &finished);
   *finished.mutable_measurements() = report.measurements();
   for (v1::Measurement& m : *finished.mutable_measurements()) {
     m.set_provenance(v1::EXTERNAL);
     if (m.sample_count() < 1) m.set_sample_count(1);
   }
   finished.set_executor(stage.attempts[report.attempt() - 1].executor);
-  HWNAS_RETURN_IF_ERROR(FinishStage(*run, *trial, 0, std::move(finished)));
-  Pump();
+  AddFinished(run, *trial, 0, std::move(finished), batch);
   return absl::OkStatus();
 }
 

@@ -179,8 +179,7 @@ void StudyEngine::PlanCrossCheck(const Run& run, const TrialRecord& trial,
                                  int stage, const Executor& executor,
                                  const v1::TaskResult& result) {
   if (trial.stages[stage].key.kind != v1::MEASURE ||
-      !IsChosen(trial.architecture.digest(),
-                options_.checks.cross_check_share)) {
+      !IsChosen(trial.digest.Hex(), options_.checks.cross_check_share)) {
     return;
   }
   const std::optional<v1::Measurement> latency = LatencyOf(result);
@@ -354,7 +353,7 @@ absl::StatusOr<int64_t> StudyEngine::Invalidate(const std::string& device,
           const bool own =
               stage.finished_attempt > 0 &&
               stage.attempts[stage.finished_attempt - 1].executor == executor &&
-              FromProto(stage.times.recorded()) > since;
+              stage.times.recorded > since;
           if (taken_over
                   ? !gone.count({stage.reused_from, stage.key.device_class})
                   : !own) {

@@ -91,11 +91,10 @@ int64_t StudyEngine::MaxParallel(const Run& run) const {
   return std::max<int64_t>(kLeast, 2 * fleet_.slots());
 }
 
-bool StudyEngine::HasRoom(const Run& run) const {
-  return run.broken.ok() && run.state.state() == v1::Study::RUNNING &&
-         static_cast<int64_t>(run.state.active().size()) -
-                 run.state.paused_count() <
-             MaxParallel(run);
+int64_t StudyEngine::Room(const Run& run) const {
+  if (!run.broken.ok() || run.state.state() != v1::Study::RUNNING) return 0;
+  return MaxParallel(run) - (static_cast<int64_t>(run.state.active().size()) -
+                             run.state.paused_count());
 }
 
 bool StudyEngine::MayPropose(const Run& run) const {
@@ -180,49 +179,71 @@ absl::Status StudyEngine::Settle(Run& run, int* allowance) {
   return absl::OkStatus();
 }
 
-// One at a time, so that the same journal always leads to the same request.
-absl::StatusOr<bool> StudyEngine::Propose(Run& run) {
+absl::StatusOr<std::vector<Proposal>> StudyEngine::Suggest(Run& run,
+                                                           int count) {
+  if (count <= 0) return std::vector<Proposal>();
   const StudyState& state = run.state;
   std::vector<Proposal> pending;
+  pending.reserve(state.active().size());
   for (const int64_t number : state.active()) {
     const TrialRecord& trial = *state.FindTrial(number);
     // With rungs: what has a result has been observed.
     if (state.rungs() != nullptr && trial.trained_epochs > 0) continue;
-    HWNAS_ASSIGN_OR_RETURN(Architecture architecture,
-                           FromProto(*run.space, trial.architecture));
     pending.push_back({.number = number,
-                       .architecture = std::move(architecture),
-                       .digest = trial.architecture.digest(),
+                       .architecture = trial.architecture,
+                       .digest = trial.digest.Hex(),
                        .origin = trial.origin});
   }
   const int64_t number = static_cast<int64_t>(state.trials().size()) + 1;
   absl::StatusOr<std::vector<Proposal>> proposals = run.strategy->Suggest(
-      {.next_number = number, .count = 1, .pending = pending});
+      {.next_number = number, .count = count, .pending = pending});
   if (!proposals.ok()) {
     run.broken = proposals.status();
     deps_.logger->error("event=strategy_failed study={} error=\"{}\"",
                         StudyName(state.study_id()),
                         proposals.status().ToString());
-    return false;
+    return std::vector<Proposal>();
   }
-  if (proposals->empty()) {
+  if (static_cast<int>(proposals->size()) < count) {
     run.exhausted_at = static_cast<int64_t>(run.observed);
-    return false;
   }
-  const Proposal& proposal = proposals->front();
+  return proposals;
+}
 
-  std::vector<v1::JournalEvent> events(1);
-  auto* proposed = events[0].mutable_trial_proposed();
-  proposed->set_trial(number);
-  *proposed->mutable_architecture() =
-      ToProto(*run.space, proposal.architecture);
+void StudyEngine::AddProposed(const Run& run, const Proposal& proposal,
+                              Batch* batch) const {
+  auto* proposed = batch->events.emplace_back().mutable_trial_proposed();
+  proposed->set_trial(proposal.number);
+  v1::Architecture* architecture = proposed->mutable_architecture();
+  architecture->mutable_choices()->Assign(proposal.architecture.choices.begin(),
+                                          proposal.architecture.choices.end());
+  architecture->set_text(run.space->ToText(proposal.architecture));
+  architecture->set_digest(proposal.digest);
   proposed->set_origin(proposal.origin);
-  if (const RungTable* rungs = state.rungs()) {
+  if (const RungTable* rungs = run.state.rungs()) {
     proposed->set_rung_epochs(
         rungs->epochs()[NextFirstRung(*run.fidelity, *rungs)]);
   }
-  std::string message =
-      absl::StrFormat("trial %d proposed (%s)", number, proposal.origin);
+  Change change = {proposal.number, ""};
+  if (IsRead(run, *batch)) {
+    change.message = absl::StrCat("trial ", proposal.number, " proposed (",
+                                  proposal.origin, ")");
+  }
+  batch->changes.push_back(std::move(change));
+}
+
+// One at a time, so that the same journal always leads to the same request.
+absl::StatusOr<bool> StudyEngine::Propose(Run& run) {
+  HWNAS_ASSIGN_OR_RETURN(const std::vector<Proposal> proposals,
+                         Suggest(run, 1));
+  if (proposals.empty()) return false;
+  const StudyState& state = run.state;
+  const Proposal& proposal = proposals.front();
+  const int64_t number = proposal.number;
+  Batch batch;
+  AddProposed(run, proposal, &batch);
+  std::vector<v1::JournalEvent>& events = batch.events;
+  std::string& message = batch.changes[0].message;
 
   const std::vector<StageKey> stages = StagesOf(state.spec());
   if (run.replay != nullptr) {
@@ -231,28 +252,26 @@ absl::StatusOr<bool> StudyEngine::Propose(Run& run) {
     const absl::StatusOr<std::vector<v1::Measurement>> estimates =
         Screen(run, proposal.architecture);
     if (!estimates.ok()) {
-      v1::JournalEvent ended;
-      ended.mutable_trial_ended()->set_trial(number);
-      ended.mutable_trial_ended()->set_state(v1::Trial::INFEASIBLE);
-      ended.mutable_trial_ended()->set_reason(
+      auto* ended = events.emplace_back().mutable_trial_ended();
+      ended->set_trial(number);
+      ended->set_state(v1::Trial::INFEASIBLE);
+      ended->set_reason(
           absl::StrCat("not a network: ", estimates.status().message()));
-      events.push_back(ended);
     } else {
+      const Measurements measurements(estimates->begin(), estimates->end());
       auto* finished = events.emplace_back().mutable_stage_finished();
       finished->set_trial(number);
       finished->set_stage(v1::SCREEN);
-      finished->mutable_measurements()->Assign(estimates->begin(),
-                                               estimates->end());
+      *finished->mutable_measurements() = measurements;
       const std::string values =
-          ValuesText(*estimates, MetricsOf(stages[0], state.problem()));
+          ValuesText(measurements, run.FactsOf(stages[0]).metrics);
       if (!values.empty()) absl::StrAppend(&message, " ", values);
-      TrialRecord trial;
-      trial.number = number;
-      absl::StrAppend(&message, EndIfDecided(run, trial, *estimates,
-                                             stages.size() == 1, &events));
+      absl::StrAppend(&message,
+                      EndIfDecided(run, number, ValuesOf(measurements),
+                                   stages.size() == 1, &events));
     }
   }
-  HWNAS_RETURN_IF_ERROR(Commit(run, std::move(events), number, message));
+  HWNAS_RETURN_IF_ERROR(Commit(run, std::move(batch)));
   return true;
 }
 
@@ -282,12 +301,13 @@ std::optional<v1::StageFinished> StudyEngine::KnownResult(
     const Run& run, const TrialRecord& trial, int stage) const {
   if (stage == static_cast<int>(trial.stages.size())) return std::nullopt;
   const StageRecord& record = trial.stages[stage];
-  const std::string& scope = run.ScopeOf(record.key);
+  const StageFacts& facts = run.FactsOf(record.key);
+  const std::string& scope = facts.reuse_scope;
   if (record.state != v1::TrialStage::QUEUED || scope.empty()) {
     return std::nullopt;
   }
   const ResultIndex::Place* place =
-      known_results_.Find(scope, trial.architecture.digest());
+      known_results_.Find(scope, trial.digest.Hex());
   if (place == nullptr) return std::nullopt;
   const auto it = studies_.find(place->study_id);
   if (it == studies_.end() || !it->second->broken.ok()) return std::nullopt;
@@ -295,12 +315,8 @@ std::optional<v1::StageFinished> StudyEngine::KnownResult(
   const StageRecord& from = source.stages[place->stage];
   v1::StageFinished finished;
   SetStage(trial.number, record, /*attempt=*/0, &finished);
-  const auto begin = source.measurements.begin() + from.first_measurement;
-  finished.mutable_measurements()->Assign(begin,
-                                          begin + from.measurement_count);
-  if (!Missing(MetricsOf(record.key, run.state.problem()),
-               finished.measurements())
-           .empty()) {
+  AddMeasurements(source, from, finished.mutable_measurements());
+  if (!Missing(facts.metrics, finished.measurements()).empty()) {
     return std::nullopt;
   }
   if (record.key.kind == v1::TRAIN) {
@@ -322,21 +338,26 @@ void StudyEngine::LearnResult(const Run& run, const TrialRecord& trial,
                               int stage) {
   const StageRecord& record = trial.stages[stage];
   if (record.state != v1::TrialStage::FINISHED ||
-      record.finished_attempt == 0 || run.ScopeOf(record.key).empty()) {
+      record.finished_attempt == 0) {
+    return;
+  }
+  const std::string& scope = run.FactsOf(record.key).reuse_scope;
+  if (scope.empty()) {
     return;
   }
   // A value with a remark that limits trust is better had again.
   const auto begin = trial.measurements.begin() + record.first_measurement;
-  if (std::any_of(
-          begin, begin + record.measurement_count,
-          [](const v1::Measurement& m) { return m.flags_size() > 0; })) {
+  if (std::any_of(begin, begin + record.measurement_count,
+                  [](const MeasurementRecord& m) {
+                    return m.about->flags_size() > 0;
+                  })) {
     return;
   }
-  known_results_.Add(run.ScopeOf(record.key), trial.architecture.digest(),
+  known_results_.Add(scope, trial.digest.Hex(),
                      {.study_id = run.state.study_id(),
                       .trial = trial.number,
                       .stage = stage,
-                      .recorded = FromProto(record.times.recorded())});
+                      .recorded = record.times.recorded});
 }
 
 absl::StatusOr<std::vector<v1::Measurement>> StudyEngine::Screen(
@@ -501,7 +522,7 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
       leased->set_token(++token);
       leased->set_executor(executor);
       *leased->mutable_deadline() = deadline;
-      *leased->mutable_queued() = stage.times.queued();
+      *leased->mutable_queued() = ToProto(stage.times.queued);
       events.push_back(std::move(event));
       v1::LeaseKey* lease = task->mutable_lease();
       lease->set_task_id(
@@ -535,10 +556,8 @@ absl::StatusOr<v1::Task> StudyEngine::BuildTask(const Run& run,
                                                 const TrialRecord& trial,
                                                 int stage) {
   const StudyState& state = run.state;
-  HWNAS_ASSIGN_OR_RETURN(const Architecture architecture,
-                         FromProto(*run.space, trial.architecture));
   HWNAS_ASSIGN_OR_RETURN(const ModelGraph graph,
-                         run.space->Decode(architecture));
+                         run.space->Decode(trial.architecture));
   v1::Task task;
   task.set_trial(TrialName(state.study_id(), trial.number));
   const StageKey& key = trial.stages[stage].key;
@@ -546,9 +565,8 @@ absl::StatusOr<v1::Task> StudyEngine::BuildTask(const Run& run,
     v1::TrainTask* train = task.mutable_train();
     *train->mutable_graph() = ToProto(graph);
     *train->mutable_train() = state.spec().train();
-    train->set_seed(
-        TrainSeed(trial.architecture.digest(), state.spec().seed()));
-    train->set_architecture_digest(trial.architecture.digest());
+    train->set_seed(TrainSeed(trial.digest.Hex(), state.spec().seed()));
+    train->set_architecture_digest(trial.digest.Hex());
     const bool rung = key.rung_epochs > 0;
     const bool last = stage + 1 == static_cast<int>(trial.stages.size());
     train->set_keep_weights(last);

@@ -99,11 +99,10 @@ bool IsGiven(const v1::StudySpec& spec, const v1::Measurement& m) {
                      });
 }
 
-std::vector<v1::Measurement> MeasurementsOf(
-    const std::vector<ReplayValue>& values) {
-  std::vector<v1::Measurement> measurements;
+Measurements MeasurementsOf(const std::vector<ReplayValue>& values) {
+  Measurements measurements;
   for (const ReplayValue& value : values) {
-    v1::Measurement& m = measurements.emplace_back();
+    v1::Measurement& m = *measurements.Add();
     m.set_metric(value.key.metric);
     m.set_device_class(value.key.device_class);
     m.set_value(value.value);
@@ -205,8 +204,7 @@ void StudyEngine::AppendReplay(const Run& run, int64_t number,
     end(absl::NotFoundError("the table has no row for this architecture"));
     return;
   }
-  TrialRecord trial;  // As far as the events have come.
-  trial.number = number;
+  std::vector<MetricValue> known;  // As far as the events have come.
   const std::vector<StageKey> stages = StagesOf(state.spec());
   for (const StageKey& stage : stages) {
     if (stage == stages.back() || stage.rung_epochs > 0) break;
@@ -218,7 +216,7 @@ void StudyEngine::AppendReplay(const Run& run, int64_t number,
       end(values.status());
       return;
     }
-    std::vector<v1::Measurement> measurements = MeasurementsOf(*values);
+    Measurements measurements = MeasurementsOf(*values);
     if (stage.kind == v1::SCREEN) {
       // What the table does not tell may follow from the network, if the space
       // has networks.
@@ -226,7 +224,7 @@ void StudyEngine::AppendReplay(const Run& run, int64_t number,
           Screen(run, architecture);
       if (counted.ok()) {
         for (v1::Measurement& m : *counted) {
-          if (!IsGiven(state.spec(), m)) measurements.push_back(std::move(m));
+          if (!IsGiven(state.spec(), m)) *measurements.Add() = std::move(m);
         }
       } else if (!absl::IsFailedPrecondition(counted.status())) {
         end(absl::InvalidArgumentError(
@@ -238,17 +236,17 @@ void StudyEngine::AppendReplay(const Run& run, int64_t number,
     finished->set_trial(number);
     finished->set_stage(stage.kind);
     finished->set_device_class(stage.device_class);
-    finished->mutable_measurements()->Assign(measurements.begin(),
-                                             measurements.end());
+    *finished->mutable_measurements() = measurements;
     const std::string text =
-        ValuesText(measurements, MetricsOf(stage, state.problem()));
+        ValuesText(measurements, run.FactsOf(stage).metrics);
     if (!text.empty()) absl::StrAppend(message, " ", text);
-    const std::string ended = EndIfDecided(run, trial, measurements,
-                                           /*last_stage=*/false, events);
+    for (MetricValue& value : ValuesOf(measurements)) {
+      known.push_back(std::move(value));
+    }
+    const std::string ended =
+        EndIfDecided(run, number, known, /*last_stage=*/false, events);
     absl::StrAppend(message, ended);
     if (!ended.empty()) return;
-    trial.measurements.insert(trial.measurements.end(), measurements.begin(),
-                              measurements.end());
   }
   // Known before anything is paid.
   const int begins_at = events->front().trial_proposed().rung_epochs();
@@ -284,14 +282,12 @@ absl::StatusOr<bool> StudyEngine::StartReplay(Run& run) {
     const TrialRecord& trial = *state.FindTrial(number);
     const StageRecord& stage = CostlyStage(trial);
     if (stage.state != v1::TrialStage::QUEUED) continue;
-    HWNAS_ASSIGN_OR_RETURN(const Architecture architecture,
-                           FromProto(*run.space, trial.architecture));
     const int index = CostlyStageIndex(trial);
     HWNAS_ASSIGN_OR_RETURN(
         const double cost_s,
-        CostSeconds(state.spec(), *run.replay, run.replay->Find(architecture),
-                    index > 0 ? &trial.stages[index - 1].key : nullptr,
-                    stage.key));
+        CostSeconds(
+            state.spec(), *run.replay, run.replay->Find(trial.architecture),
+            index > 0 ? &trial.stages[index - 1].key : nullptr, stage.key));
     HWNAS_RETURN_IF_ERROR(
         Commit(run,
                {LeaseEvent(state, number, stage.key,
@@ -315,22 +311,19 @@ absl::StatusOr<bool> StudyEngine::FinishReplay(Run& run) {
     }
   }
   if (next == nullptr) return false;
-  HWNAS_ASSIGN_OR_RETURN(const Architecture architecture,
-                         FromProto(*run.space, next->architecture));
   const StageRecord& stage = CostlyStage(*next);
   HWNAS_ASSIGN_OR_RETURN(
       const std::vector<ReplayValue> values,
-      run.replay->Values(run.replay->Find(architecture), ReplayStage::kTrain,
-                         "", TableEpochs(state.spec(), stage.key)));
+      run.replay->Values(run.replay->Find(next->architecture),
+                         ReplayStage::kTrain, "",
+                         TableEpochs(state.spec(), stage.key)));
   v1::StageFinished finished;
   finished.set_trial(next->number);
   finished.set_stage(v1::REPLAY);
   finished.set_rung_epochs(stage.key.rung_epochs);
   finished.set_attempt(stage.live_attempt);
   finished.set_executor(stage.attempts[stage.live_attempt - 1].executor);
-  const std::vector<v1::Measurement> measurements = MeasurementsOf(values);
-  finished.mutable_measurements()->Assign(measurements.begin(),
-                                          measurements.end());
+  *finished.mutable_measurements() = MeasurementsOf(values);
   HWNAS_RETURN_IF_ERROR(
       FinishStage(run, *next, CostlyStageIndex(*next), std::move(finished)));
   return true;

@@ -37,17 +37,17 @@ absl::Status CheckMeasurements(const Measurements& measurements) {
   }
   for (int i = 0; i < measurements.size(); ++i) {
     const v1::Measurement& m = measurements[i];
-    const std::string path = absl::StrCat("measurements[", i, "].");
+    const auto path = [i] { return absl::StrCat("measurements[", i, "]."); };
     if (!IsMetricName(m.metric())) {
       return absl::InvalidArgumentError(
-          absl::StrCat(path, "metric is '", Truncated(m.metric(), 64),
+          absl::StrCat(path(), "metric is '", Truncated(m.metric(), 64),
                        "': expected 1 to 64 of [a-z0-9_]"));
     }
     for (const double value :
          {m.value(), m.spread(), m.ci_low(), m.ci_high()}) {
       if (!std::isfinite(value)) {
         return absl::InvalidArgumentError(
-            absl::StrCat(path, "value of ", m.metric(), " is ", value,
+            absl::StrCat(path(), "value of ", m.metric(), " is ", value,
                          ": expected finite numbers"));
       }
     }
@@ -59,7 +59,7 @@ absl::Status CheckMeasurements(const Measurements& measurements) {
                       return flag.size() > 2 * kMaxTextBytes;
                     })) {
       return absl::InvalidArgumentError(absl::StrCat(
-          path, "unit, device_class, device or flags is too long"));
+          path(), "unit, device_class, device or flags is too long"));
     }
   }
   return absl::OkStatus();
@@ -145,7 +145,7 @@ std::string ValueText(const v1::Measurement& measurement) {
   return absl::StrFormat("%s=%.4g", measurement.metric(), measurement.value());
 }
 
-std::string ValuesText(absl::Span<const v1::Measurement> measurements,
+std::string ValuesText(const Measurements& measurements,
                        const std::vector<MetricKey>& keys) {
   std::vector<std::string> parts;
   for (const v1::Measurement& m : measurements) {

@@ -39,7 +39,7 @@ bool AsksForEnergy(const StageKey& stage, const Problem& problem);
 // One measurement, rounded for people: "accuracy=88.31".
 std::string ValueText(const v1::Measurement& measurement);
 // Those of `keys` among the measurements, likewise.
-std::string ValuesText(absl::Span<const v1::Measurement> measurements,
+std::string ValuesText(const Measurements& measurements,
                        const std::vector<MetricKey>& keys);
 
 // Those of `wanted` that no measurement gives.

@@ -185,7 +185,7 @@ absl::Status StudyEngine::HandleResult(const std::string& executor,
       }
     }
     const std::vector<std::string> missing =
-        Missing(MetricsOf(before.key, state.problem()), result.measurements());
+        Missing(ref.run->FactsOf(before.key).metrics, result.measurements());
     if (missing.empty()) {
       *finished.mutable_environment() = result.environment();
       *finished.mutable_latency_samples() = result.latency_samples();
@@ -255,11 +255,9 @@ void StudyEngine::CountFailure(const std::string& executor,
   }
 }
 
-absl::Status StudyEngine::FinishStage(Run& run, const TrialRecord& trial,
-                                      int stage, v1::StageFinished finished) {
-  const StageRecord& record = trial.stages[stage];
-  const std::vector<v1::Measurement> added(finished.measurements().begin(),
-                                           finished.measurements().end());
+std::string StudyEngine::FinishText(const Run& run, const TrialRecord& trial,
+                                    const StageRecord& record,
+                                    const v1::StageFinished& finished) {
   std::string message =
       absl::StrCat("trial ", trial.number, " ", Verb(record.key.kind));
   if (record.key.rung_epochs > 0) {
@@ -269,7 +267,7 @@ absl::Status StudyEngine::FinishStage(Run& run, const TrialRecord& trial,
     absl::StrAppend(&message, " on ", record.key.device_class);
   }
   const std::string values =
-      ValuesText(added, MetricsOf(record.key, run.state.problem()));
+      ValuesText(finished.measurements(), run.FactsOf(record.key).metrics);
   if (!values.empty()) absl::StrAppend(&message, " ", values);
   if (record.key.kind == v1::REPLAY) {
     const absl::Duration took = absl::Seconds(
@@ -286,8 +284,22 @@ absl::Status StudyEngine::FinishStage(Run& run, const TrialRecord& trial,
   if (finished.reused()) {
     absl::StrAppend(&message, " as in ", finished.reused_from());
   }
-  std::vector<v1::JournalEvent> events(1);
-  *events[0].mutable_stage_finished() = std::move(finished);
+  return message;
+}
+
+void StudyEngine::AddFinished(const Run& run, const TrialRecord& trial,
+                              int stage, v1::StageFinished finished,
+                              Batch* batch) const {
+  const StageRecord& record = trial.stages[stage];
+  Change change = {trial.number, ""};
+  if (IsRead(run, *batch)) {
+    change.message = FinishText(run, trial, record, finished);
+  }
+  std::vector<MetricValue> values = trial.Values();
+  for (MetricValue& value : ValuesOf(finished.measurements())) {
+    values.push_back(std::move(value));
+  }
+  *batch->events.emplace_back().mutable_stage_finished() = std::move(finished);
   // A measurement that is had again may come after the training.
   bool last = true;
   for (size_t i = 0; i < trial.stages.size(); ++i) {
@@ -296,22 +308,27 @@ absl::Status StudyEngine::FinishStage(Run& run, const TrialRecord& trial,
   }
   // Values at a rung decide nothing by themselves: more training betters them.
   if (last || record.key.rung_epochs == 0) {
-    absl::StrAppend(&message, EndIfDecided(run, trial, added, last, &events));
+    absl::StrAppend(&change.message, EndIfDecided(run, trial.number, values,
+                                                  last, &batch->events));
   }
-  return Commit(run, std::move(events), trial.number, message);
+  batch->changes.push_back(std::move(change));
+}
+
+absl::Status StudyEngine::FinishStage(Run& run, const TrialRecord& trial,
+                                      int stage, v1::StageFinished finished) {
+  Batch batch;
+  AddFinished(run, trial, stage, std::move(finished), &batch);
+  return Commit(run, std::move(batch));
 }
 
 std::string StudyEngine::EndIfDecided(
-    const Run& run, const TrialRecord& trial,
-    const std::vector<v1::Measurement>& added, bool last_stage,
-    std::vector<v1::JournalEvent>* events) const {
+    const Run& run, int64_t trial, const std::vector<MetricValue>& values,
+    bool last_stage, std::vector<v1::JournalEvent>* events) const {
   const Problem& problem = run.state.problem();
-  std::vector<MetricValue> values = trial.Values();
-  for (MetricValue& value : ValuesOf(added)) values.push_back(std::move(value));
   const Evaluation evaluation = problem.Evaluate(values);
   v1::JournalEvent event;
   auto* ended = event.mutable_trial_ended();
-  ended->set_trial(trial.number);
+  ended->set_trial(trial);
   if (evaluation.violation > 0) {
     std::vector<std::string> reasons;
     for (const ConstraintSpec& constraint : problem.constraints) {
@@ -348,16 +365,14 @@ std::string StudyEngine::EndIfDecided(
   return text;
 }
 
-absl::Status StudyEngine::FailAttempt(Run& run, const TrialRecord& trial,
-                                      int stage,
-                                      v1::AttemptFailed::Outcome outcome,
-                                      const std::string& error,
-                                      bool candidate_fault) {
+void StudyEngine::AddFailed(const Run& run, const TrialRecord& trial, int stage,
+                            v1::AttemptFailed::Outcome outcome,
+                            const std::string& error, bool candidate_fault,
+                            Batch* batch) const {
   const StageRecord& record = trial.stages[stage];
   const std::string& executor =
       record.attempts[record.live_attempt - 1].executor;
-  std::vector<v1::JournalEvent> events(1);
-  auto* failed = events[0].mutable_attempt_failed();
+  auto* failed = batch->events.emplace_back().mutable_attempt_failed();
   SetStage(trial.number, record, record.live_attempt, failed);
   failed->set_outcome(outcome);
   failed->set_error(Truncated(error, kMaxErrorBytes));
@@ -378,8 +393,7 @@ absl::Status StudyEngine::FailAttempt(Run& run, const TrialRecord& trial,
     std::set<std::string> machines(record.failed_executors.begin(),
                                    record.failed_executors.end());
     machines.insert(executor);
-    v1::JournalEvent event;
-    auto* ended = event.mutable_trial_ended();
+    auto* ended = batch->events.emplace_back().mutable_trial_ended();
     ended->set_trial(trial.number);
     ended->set_state(v1::Trial::INFEASIBLE);
     ended->set_reason(Truncated(
@@ -392,20 +406,35 @@ absl::Status StudyEngine::FailAttempt(Run& run, const TrialRecord& trial,
                            "; last: ", error),
         kMaxErrorBytes));
     absl::StrAppend(&message, "; infeasible: ", ended->reason());
-    events.push_back(std::move(event));
   }
-  return Commit(run, std::move(events), trial.number, message);
+  batch->changes.push_back({trial.number, std::move(message)});
+}
+
+absl::Status StudyEngine::FailAttempt(Run& run, const TrialRecord& trial,
+                                      int stage,
+                                      v1::AttemptFailed::Outcome outcome,
+                                      const std::string& error,
+                                      bool candidate_fault) {
+  Batch batch;
+  AddFailed(run, trial, stage, outcome, error, candidate_fault, &batch);
+  return Commit(run, std::move(batch));
+}
+
+void StudyEngine::AddIgnored(const TrialRecord& trial, int stage, int attempt,
+                             Batch* batch) {
+  const StageRecord& record = trial.stages[stage];
+  if (record.attempts[attempt - 1].ignored) return;
+  auto* ignored = batch->events.emplace_back().mutable_result_ignored();
+  SetStage(trial.number, record, attempt, ignored);
+  ignored->set_executor(record.attempts[attempt - 1].executor);
+  batch->changes.push_back({trial.number, ""});
 }
 
 absl::Status StudyEngine::IgnoreResult(Run& run, const TrialRecord& trial,
                                        int stage, int attempt) {
-  const StageRecord& record = trial.stages[stage];
-  if (record.attempts[attempt - 1].ignored) return absl::OkStatus();
-  std::vector<v1::JournalEvent> events(1);
-  auto* ignored = events[0].mutable_result_ignored();
-  SetStage(trial.number, record, attempt, ignored);
-  ignored->set_executor(record.attempts[attempt - 1].executor);
-  return Commit(run, std::move(events), trial.number, "");
+  Batch batch;
+  AddIgnored(trial, stage, attempt, &batch);
+  return Commit(run, std::move(batch));
 }
 
 absl::StatusOr<bool> StudyEngine::JudgeEpochs(

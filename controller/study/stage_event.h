@@ -17,4 +17,14 @@ void SetStage(int64_t trial, const StageRecord& stage, int attempt,
   message->set_attempt(attempt);
 }
 
+// Adds the values of a finished stage of a trial.
+inline void AddMeasurements(
+    const TrialRecord& trial, const StageRecord& stage,
+    google::protobuf::RepeatedPtrField<v1::Measurement>* measurements) {
+  for (int i = 0; i < stage.measurement_count; ++i) {
+    *measurements->Add() =
+        trial.measurements[stage.first_measurement + i].ToProto();
+  }
+}
+
 }  // namespace hwnas::controller

@@ -67,9 +67,10 @@ absl::StatusOr<std::vector<v1::SourceTrials>> StudyEngine::TrialsOfSources(
     for (const TrialRecord& record : state.trials()) {
       v1::Trial& trial = trials.emplace_back();
       trial.set_state(record.state);
-      *trial.mutable_architecture() = record.architecture;
-      trial.mutable_measurements()->Assign(record.measurements.begin(),
-                                           record.measurements.end());
+      *trial.mutable_architecture() = ArchitectureView(**run, record);
+      for (const MeasurementRecord& m : record.measurements) {
+        *trial.add_measurements() = m.ToProto();
+      }
     }
     of_sources.push_back(ToSourceTrials(state.spec(), trials));
   }
@@ -303,11 +304,12 @@ absl::StatusOr<TrialModel> StudyEngine::ModelOf(const std::string& study_id,
   MutexLock lock(&mutex_);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   HWNAS_ASSIGN_OR_RETURN(const TrialRecord* trial, FindTrial(*run, number));
-  HWNAS_ASSIGN_OR_RETURN(const Architecture architecture,
-                         FromProto(*run->space, trial->architecture));
+  HWNAS_ASSIGN_OR_RETURN(
+      const Architecture architecture,
+      FromProto(*run->space, ArchitectureView(*run, *trial)));
   TrialModel model;
   HWNAS_ASSIGN_OR_RETURN(model.graph, run->space->Decode(architecture));
-  model.architecture = trial->architecture;
+  model.architecture = ArchitectureView(*run, *trial);
   model.trial_name = TrialName(study_id, number);
   if (const auto it = run->weights.find(number); it != run->weights.end()) {
     model.weights_digest = it->second;

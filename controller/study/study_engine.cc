@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status_macros.h"
+#include "controller/study/report_check.h"
 #include "nas/space/space_factory.h"
 #include "proto/convert/convert.h"
 #include "proto/convert/resource_names.h"
@@ -128,13 +129,33 @@ Evidence StudyEngine::AnalyticEvidence(const SearchSpace* space) const {
   };
 }
 
+absl::Status StudyEngine::CheckArchitectures(const Run& run) {
+  for (const TrialRecord& trial : run.state.trials()) {
+    if (absl::Status status = run.space->Validate(trial.architecture);
+        !status.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("trial ", trial.number, ": ", status.message()));
+    }
+    // A release that digests otherwise would search otherwise.
+    const std::string digest = run.space->Digest(trial.architecture);
+    if (trial.digest == Sha256() || trial.digest == Sha256::FromHex(digest)) {
+      continue;
+    }
+    return absl::InvalidArgumentError(absl::StrCat(
+        "trial ", trial.number, ": digest ", trial.digest.Hex(),
+        " does not belong to its choices in this space: expected ", digest));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status StudyEngine::Equip(Run& run) {
   const StudyState& state = run.state;
   HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config,
                          FromProto(state.spec().space()));
   HWNAS_ASSIGN_OR_RETURN(run.space, CreateSpace(config));
   for (const StageKey& key : StagesOf(state.spec())) {
-    run.reuse_scopes.emplace_back(key, ReuseScope(key, state.spec()));
+    run.stages.push_back(
+        {key, ReuseScope(key, state.spec()), MetricsOf(key, state.problem())});
   }
   if (state.spec().has_fidelity()) {
     HWNAS_ASSIGN_OR_RETURN(run.fidelity, FidelityFromProto(state.spec()));
@@ -143,6 +164,7 @@ absl::Status StudyEngine::Equip(Run& run) {
     HWNAS_RETURN_IF_ERROR(EquipReplay(run));
   }
   if (!state.ended()) {
+    HWNAS_RETURN_IF_ERROR(CheckArchitectures(run));
     HWNAS_ASSIGN_OR_RETURN(const StrategyConfig strategy,
                            FromProto(state.spec().strategy()));
     std::vector<SourceTrials> sources;
@@ -236,6 +258,13 @@ void StudyEngine::Reload(Run& run) {
 absl::Status StudyEngine::Commit(Run& run, std::vector<v1::JournalEvent> events,
                                  int64_t changed_trial,
                                  const std::string& message) {
+  Batch batch = {std::move(events), {}};
+  batch.changes.push_back({changed_trial, message});
+  return Commit(run, std::move(batch));
+}
+
+absl::Status StudyEngine::Commit(Run& run, Batch batch) {
+  std::vector<v1::JournalEvent>& events = batch.events;
   if (events.empty()) return absl::OkStatus();
   const auto time = ToProto(deps_.clock->Now());
   for (v1::JournalEvent& event : events) *event.mutable_time() = time;
@@ -292,12 +321,23 @@ absl::Status StudyEngine::Commit(Run& run, std::vector<v1::JournalEvent> events,
     run.replay = nullptr;
   }
   DropWeights(run);
-  if (!message.empty()) {
-    deps_.logger->info("event=change study={} message=\"{}\"", StudyName(id),
-                       message);
+  LogChanges(StudyName(id), batch.changes);
+  for (const Change& change : batch.changes) {
+    Notify(run, change.trial, change.message);
   }
-  Notify(run, changed_trial, message);
   return absl::OkStatus();
+}
+
+void StudyEngine::LogChanges(const std::string& study,
+                             const std::vector<Change>& changes) const {
+  if (changes.empty() || changes[0].message.empty()) return;
+  if (changes.size() == 1) {
+    deps_.logger->info("event=change study={} message=\"{}\"", study,
+                       changes[0].message);
+  } else {
+    deps_.logger->info("event=change study={} message=\"{}\" more_trials={}",
+                       study, changes[0].message, changes.size() - 1);
+  }
 }
 
 void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
@@ -325,10 +365,9 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
       const TrialRecord& trial = *run.state.FindTrial(e.trial());
       LearnResult(run, trial, index);
       if (e.reused()) deps_.metrics->StageReused(e.stage());
-      const v1::HopTimes& times = trial.stages[index].times;
-      if (times.has_leased()) {
-        deps_.metrics->StageFinished(
-            e.stage(), FromProto(times.recorded()) - FromProto(times.leased()));
+      const StageTimes& times = trial.stages[index].times;
+      if (times.leased != absl::InfinitePast()) {
+        deps_.metrics->StageFinished(e.stage(), times.recorded - times.leased);
       }
       if (!e.weights_digest().empty()) {
         run.weights[e.trial()] = e.weights_digest();
@@ -371,21 +410,26 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
 }
 
 absl::Status StudyEngine::ShowObservations(Run& run) {
+  // After a restart there may be a million.
+  constexpr size_t kAtOnce = 1024;
   std::vector<Observation> fresh;
   const std::vector<ObservationRecord>& observed = run.state.observed();
-  for (; run.observed < observed.size(); ++run.observed) {
-    const ObservationRecord& record = observed[run.observed];
-    const TrialRecord& trial = *run.state.FindTrial(record.trial);
-    HWNAS_ASSIGN_OR_RETURN(Architecture architecture,
-                           FromProto(*run.space, trial.architecture));
-    fresh.push_back({.proposal = {.number = trial.number,
-                                  .architecture = std::move(architecture),
-                                  .digest = trial.architecture.digest(),
-                                  .origin = trial.origin},
-                     .evaluation = record.evaluation.Shown(),
-                     .fidelity = record.fidelity});
+  while (run.observed < observed.size()) {
+    fresh.clear();
+    for (; run.observed < observed.size() && fresh.size() < kAtOnce;
+         ++run.observed) {
+      const ObservationRecord& record = observed[run.observed];
+      const TrialRecord& trial = *run.state.FindTrial(record.trial);
+      fresh.push_back({.proposal = {.number = trial.number,
+                                    .architecture = trial.architecture,
+                                    .digest = trial.digest.Hex(),
+                                    .origin = trial.origin},
+                       .evaluation = run.state.EvaluationOf(record).Shown(),
+                       .fidelity = record.fidelity});
+    }
+    HWNAS_RETURN_IF_ERROR(run.strategy->Observe(fresh));
   }
-  return fresh.empty() ? absl::OkStatus() : run.strategy->Observe(fresh);
+  return absl::OkStatus();
 }
 
 // Keeps the weights of active trials and of the front only, and where active

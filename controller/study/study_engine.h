@@ -158,7 +158,9 @@ class StudyEngine {
       const std::string& study_id, const v1::AskTrialsRequest& request);
   absl::StatusOr<v1::ReportProgressResponse> ReportProgress(
       const v1::ReportProgressRequest& request);
-  absl::Status TellTrial(const v1::TrialReport& report);
+  // One status for each report, in order.
+  absl::StatusOr<v1::TellTrialsResponse> TellTrials(
+      const v1::TellTrialsRequest& request);
 
   // ---- Fleet (see FleetService) ----
   // Sends Welcome, then assignments, through `stream`. Returns the session id.
@@ -210,6 +212,15 @@ class StudyEngine {
   };
   using StageId = std::pair<int64_t, int>;  // Trial number, index of stage.
 
+  // What is computed of a stage that the trials of a study have.
+  struct StageFacts {
+    StageKey key;
+    // See ReuseScope.
+    std::string reuse_scope;
+    // Those of the problem that it must bring.
+    std::vector<MetricKey> metrics;
+  };
+
   // A study at work.
   struct Run {
     StudyState state;
@@ -218,8 +229,7 @@ class StudyEngine {
     // When this process loaded it.
     absl::Time taken_up = absl::InfinitePast();
     std::unique_ptr<SearchSpace> space;
-    // Of each stage of a trial.
-    std::vector<std::pair<StageKey, std::string>> reuse_scopes;
+    std::vector<StageFacts> stages;
     // nullptr without `replay`, and once the study has ended.
     std::shared_ptr<const ReplayTable> replay;
     // nullptr once the study has ended.
@@ -242,11 +252,30 @@ class StudyEngine {
     absl::Status broken;
 
     // Of a stage that trials of the study have.
-    const std::string& ScopeOf(const StageKey& key) const {
-      return std::find_if(reuse_scopes.begin(), reuse_scopes.end(),
-                          [&](const auto& scope) { return scope.first == key; })
-          ->second;
+    const StageFacts& FactsOf(const StageKey& key) const {
+      return *std::find_if(
+          stages.begin(), stages.end(),
+          [&](const StageFacts& facts) { return facts.key == key; });
     }
+  };
+
+  // What watchers and the log hear of: trial `trial`, or the study itself (0),
+  // in one line for people, which may be empty.
+  struct Change {
+    int64_t trial = 0;
+    std::string message;
+  };
+  // Events of one study that are appended together, and what to say of them.
+  struct Batch {
+    std::vector<v1::JournalEvent> events;
+    std::vector<Change> changes;
+  };
+  // Reports of a call that are appended together: each on another trial.
+  struct ToldBatch {
+    Run* run = nullptr;
+    std::vector<int> reports;  // Their indices in the call.
+    std::vector<int64_t> trials;
+    Batch batch;
   };
 
   // A measurement in no study: a user's profile, or a check of a device by the
@@ -303,6 +332,8 @@ class StudyEngine {
   absl::StatusOr<std::vector<v1::SourceTrials>> TrialsOfSources(
       const v1::CreateStudyRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // INVALID_ARGUMENT if a trial of the journal is no point of the space.
+  static absl::Status CheckArchitectures(const Run& run);
   // Builds what the state implies but the journal does not hold.
   absl::Status Equip(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // How long a new lease of a stage lives.
@@ -311,9 +342,19 @@ class StudyEngine {
 
   // -- The journal (study_engine.cc) --
   // Makes the events durable, then applies them and all that follows from them.
+  absl::Status Commit(Run& run, Batch batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Commit(Run& run, std::vector<v1::JournalEvent> events,
                       int64_t changed_trial, const std::string& message)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // One line, however many there are.
+  void LogChanges(const std::string& study,
+                  const std::vector<Change>& changes) const;
+  // Whether anybody will read the message of the next change in `batch`: the
+  // log has the first, watchers all.
+  static bool IsRead(const Run& run, const Batch& batch) {
+    return batch.changes.empty() || !run.watchers.empty();
+  }
   void AfterEvent(Run& run, const v1::JournalEvent& event)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ShowObservations(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -347,10 +388,29 @@ class StudyEngine {
   // Proposes up to `*allowance` trials; ends the study when all is done.
   absl::Status Settle(Run& run, int* allowance)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // -- Ask and tell (ask_tell.cc) --
+  // Leases up to `count` trials, old ones before new ones, in one append.
+  absl::StatusOr<std::vector<int64_t>> HandOut(Run& run, int count,
+                                               const std::string& client)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Adds what report `index` leads to; what cannot wait with it is committed.
+  absl::Status AddReport(const v1::TrialReport& report, int index,
+                         ToldBatch* told, std::vector<absl::Status>* statuses)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status JudgeReport(const Run& run, const v1::TrialReport& report,
+                           int64_t number, Batch* batch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CommitTold(ToldBatch* told, std::vector<absl::Status>* statuses)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // -- Proposals (loop.cc) --
   bool MayPropose(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TimeUsed(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Whether one more trial may be under evaluation.
-  bool HasRoom(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // How many more trials may be under evaluation.
+  int64_t Room(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool HasRoom(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return Room(run) > 0;
+  }
   // Who is to go on to the next rung; nullopt if nobody is.
   std::optional<int64_t> PromotionOf(const Run& run) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -388,6 +448,11 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // False if the strategy has nothing to propose now.
   absl::StatusOr<bool> Propose(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Up to `count` new trials; fewer only if the strategy has no more now.
+  absl::StatusOr<std::vector<Proposal>> Suggest(Run& run, int count)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddProposed(const Run& run, const Proposal& proposal, Batch* batch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Answers up to `*allowance` queued stages by values that are known. True if
   // it answered any.
   absl::StatusOr<bool> ReuseResults(int* allowance)
@@ -439,6 +504,21 @@ class StudyEngine {
                             const v1::TaskResult& result)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetryResults() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static std::string FinishText(const Run& run, const TrialRecord& trial,
+                                const StageRecord& record,
+                                const v1::StageFinished& finished);
+  // Each of these adds to a batch the events of a result and all that follows
+  // from them; the next three commit that at once.
+  void AddFinished(const Run& run, const TrialRecord& trial, int stage,
+                   v1::StageFinished finished, Batch* batch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AddFailed(const Run& run, const TrialRecord& trial, int stage,
+                 v1::AttemptFailed::Outcome outcome, const std::string& error,
+                 bool candidate_fault, Batch* batch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Nothing if that attempt was ignored before.
+  static void AddIgnored(const TrialRecord& trial, int stage, int attempt,
+                         Batch* batch);
   absl::Status FinishStage(Run& run, const TrialRecord& trial, int stage,
                            v1::StageFinished finished)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -448,9 +528,10 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status IgnoreResult(Run& run, const TrialRecord& trial, int stage,
                             int attempt) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Appends TrialEnded if the values say so; returns what to tell people.
-  std::string EndIfDecided(const Run& run, const TrialRecord& trial,
-                           const std::vector<v1::Measurement>& added,
+  // Appends TrialEnded if the values that a trial has by then say so; returns
+  // what to tell people.
+  std::string EndIfDecided(const Run& run, int64_t trial,
+                           const std::vector<MetricValue>& values,
                            bool last_stage,
                            std::vector<v1::JournalEvent>* events) const;
   void SendCancel(const StageRecord& stage, const std::string& task_id,
@@ -536,6 +617,8 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   v1::Trial TrialView(const Run& run, const TrialRecord& trial) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static v1::Architecture ArchitectureView(const Run& run,
+                                           const TrialRecord& trial);
   v1::Executor ExecutorView(const Executor& executor,
                             const std::map<std::string, int>& busy) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -61,14 +61,28 @@ int TrialRecord::IndexOf(const StageKey& key) const {
   return -1;
 }
 
-std::vector<MetricValue> ValuesOf(
-    absl::Span<const v1::Measurement> measurements) {
+namespace {
+
+template <typename List>
+std::vector<MetricValue> ValuesOfAll(const List& measurements) {
   std::vector<MetricValue> values;
   values.reserve(measurements.size());
   for (const v1::Measurement& m : measurements) {
     values.push_back({{m.metric(), m.device_class()}, m.value()});
   }
   return values;
+}
+
+}  // namespace
+
+std::vector<MetricValue> ValuesOf(
+    absl::Span<const v1::Measurement> measurements) {
+  return ValuesOfAll(measurements);
+}
+
+std::vector<MetricValue> ValuesOf(
+    const google::protobuf::RepeatedPtrField<v1::Measurement>& measurements) {
+  return ValuesOfAll(measurements);
 }
 
 Point StudyFront::Select(absl::Span<const double> declared) const {
@@ -78,22 +92,44 @@ Point StudyFront::Select(absl::Span<const double> declared) const {
   return point;
 }
 
+namespace {
+
+void AddValue(const MeasurementRecord& m, std::vector<MetricValue>* values) {
+  values->push_back({{m.about->metric(), m.about->device_class()}, m.value});
+}
+
+}  // namespace
+
 std::vector<MetricValue> TrialRecord::Values() const {
-  return ValuesOf(measurements);
+  std::vector<MetricValue> values;
+  values.reserve(measurements.size());
+  for (const MeasurementRecord& m : measurements) AddValue(m, &values);
+  return values;
+}
+
+v1::HopTimes StageTimes::ToProto() const {
+  v1::HopTimes proto;
+  constexpr absl::Time kUnset = absl::InfinitePast();
+  if (queued != kUnset) *proto.mutable_queued() = hwnas::ToProto(queued);
+  if (leased != kUnset) *proto.mutable_leased() = hwnas::ToProto(leased);
+  if (started != kUnset) *proto.mutable_started() = hwnas::ToProto(started);
+  if (executed != kUnset) *proto.mutable_executed() = hwnas::ToProto(executed);
+  if (recorded != kUnset) *proto.mutable_recorded() = hwnas::ToProto(recorded);
+  return proto;
 }
 
 namespace {
 
 // Of the stages before training.
 std::vector<MetricValue> UntrainedValues(const TrialRecord& trial) {
-  std::vector<v1::Measurement> measurements;
+  std::vector<MetricValue> values;
   for (const StageRecord& stage : trial.stages) {
     if (stage.key.rung_epochs > 0) continue;
-    const auto begin = trial.measurements.begin() + stage.first_measurement;
-    measurements.insert(measurements.end(), begin,
-                        begin + stage.measurement_count);
+    for (int i = 0; i < stage.measurement_count; ++i) {
+      AddValue(trial.measurements[stage.first_measurement + i], &values);
+    }
   }
-  return ValuesOf(measurements);
+  return values;
 }
 
 }  // namespace
@@ -274,7 +310,7 @@ void StudyState::Queue(TrialRecord& trial, absl::Time time) {
   if (stage.live_attempt != 0 || stage.state == v1::TrialStage::QUEUED) return;
   stage.state = v1::TrialStage::QUEUED;
   stage.queued_token = last_token_;
-  *stage.times.mutable_queued() = ToProto(time);
+  stage.times.queued = time;
 }
 
 absl::Status StudyState::ApplyProposed(const v1::TrialProposed& e,
@@ -284,9 +320,16 @@ absl::Status StudyState::ApplyProposed(const v1::TrialProposed& e,
     return Corrupt(absl::StrCat("trial ", e.trial(), " proposed, expected ",
                                 trials_.size() + 1));
   }
+  const std::string& digest = e.architecture().digest();
+  if (!digest.empty() && !IsSha256Hex(digest)) {
+    return Corrupt(absl::StrCat("trial ", e.trial(), " has digest '",
+                                digest.substr(0, 64), "'"));
+  }
   TrialRecord trial;
   trial.number = e.trial();
-  trial.architecture = e.architecture();
+  trial.architecture.choices.assign(e.architecture().choices().begin(),
+                                    e.architecture().choices().end());
+  if (!digest.empty()) trial.digest = Sha256::FromHex(digest);
   trial.origin = e.origin();
   trial.create_time = time;
   trial.simulated_create_s = simulated_s_;
@@ -343,7 +386,7 @@ absl::Status StudyState::ApplyLeased(const v1::TaskLeased& e, absl::Time time) {
   stage->live_attempt = e.attempt();
   stage->live_deadline = FromProto(e.deadline());
   stage->state = v1::TrialStage::LEASED;
-  *stage->times.mutable_leased() = ToProto(time);
+  stage->times.leased = time;
   return absl::OkStatus();
 }
 
@@ -374,18 +417,24 @@ absl::Status StudyState::ApplyFinished(const v1::StageFinished& e,
   stage->finished_attempt = e.attempt();
   stage->finished_sequence = sequence_ + 1;
   simulated_work_s_ += stage->simulated_end_s - stage->simulated_start_s;
-  const auto queued = stage->times.queued();
-  const auto leased = stage->times.leased();
-  const bool was_leased = stage->times.has_leased();
-  stage->times = e.times();
-  *stage->times.mutable_queued() = queued;
-  if (was_leased) *stage->times.mutable_leased() = leased;
-  *stage->times.mutable_recorded() = ToProto(time);
+  if (e.times().has_leased() && stage->times.leased == absl::InfinitePast()) {
+    stage->times.leased = FromProto(e.times().leased());
+  }
+  if (e.times().has_started()) {
+    stage->times.started = FromProto(e.times().started());
+  }
+  if (e.times().has_executed()) {
+    stage->times.executed = FromProto(e.times().executed());
+  }
+  stage->times.recorded = time;
   stage->first_measurement = static_cast<int>(trial->measurements.size());
   stage->measurement_count = e.measurements_size();
   stage->reused_from = e.reused_from();
-  trial->measurements.insert(trial->measurements.end(),
-                             e.measurements().begin(), e.measurements().end());
+  trial->measurements.reserve(trial->measurements.size() +
+                              e.measurements_size());
+  for (const v1::Measurement& m : e.measurements()) {
+    trial->measurements.push_back(recorder_.Record(m));
+  }
   trial->evaluation = problem_.Evaluate(trial->Values());
   if (!e.weights_digest().empty()) trial->weights_digest = e.weights_digest();
   stage->checkpoint_digest = e.checkpoint_digest();
@@ -411,8 +460,9 @@ absl::Status StudyState::FinishRung(TrialRecord& trial, int epochs) {
   }
   trial.stages[current].state = v1::TrialStage::PAUSED;
   ++paused_count_;
-  observed_.push_back({trial.number, trial.evaluation,
-                       static_cast<double>(epochs) / rungs_->epochs().back()});
+  observed_.push_back({trial.number,
+                       static_cast<double>(epochs) / rungs_->epochs().back(),
+                       std::make_shared<Evaluation>(trial.evaluation)});
   return absl::OkStatus();
 }
 
@@ -462,8 +512,8 @@ absl::Status StudyState::ApplyFailed(const v1::AttemptFailed& e,
   if (e.outcome() == v1::AttemptFailed::STOPPED && !e.epochs().empty()) {
     // Ends the trial in the next event, with what it came to.
     const v1::EpochReport& last = *e.epochs().rbegin();
-    for (v1::Measurement& m : MeasurementsOf(last)) {
-      trial->measurements.push_back(std::move(m));
+    for (const v1::Measurement& m : MeasurementsOf(last)) {
+      trial->measurements.push_back(recorder_.Record(m));
     }
     trial->trained_epochs = last.epoch();
     trial->evaluation = problem_.Evaluate(trial->Values());
@@ -527,11 +577,11 @@ absl::Status StudyState::ApplyEnded(const v1::TrialEnded& e, absl::Time time) {
   trial->reason = e.reason();
   trial->end_time = time;
   trial->simulated_end_s = simulated_s_;
-  active_.erase(std::find(active_.begin(), active_.end(), e.trial()));
+  active_.erase(std::lower_bound(active_.begin(), active_.end(), e.trial()));
   switch (e.state()) {
     case v1::Trial::COMPLETED:
       ++completed_count_;
-      observed_.push_back({e.trial(), trial->evaluation});
+      observed_.push_back({e.trial()});
       AddToFronts(*trial);
       break;
     case v1::Trial::INFEASIBLE:
@@ -540,15 +590,16 @@ absl::Status StudyState::ApplyEnded(const v1::TrialEnded& e, absl::Time time) {
         // It failed after a rung, whose values say nothing of full fidelity.
         trial->evaluation = problem_.Evaluate(UntrainedValues(*trial));
       }
-      observed_.push_back({e.trial(), trial->evaluation});
+      observed_.push_back({e.trial()});
       break;
     case v1::Trial::STOPPED:
       ++stopped_count_;
       // In a study with rungs its last result was seen when it came.
       if (!rungs_) {
         observed_.push_back(
-            {e.trial(), trial->evaluation,
-             static_cast<double>(trial->trained_epochs) / curves_.max_epochs});
+            {e.trial(),
+             static_cast<double>(trial->trained_epochs) / curves_.max_epochs,
+             std::make_shared<Evaluation>(trial->evaluation)});
       }
       break;
     default:
@@ -603,8 +654,11 @@ absl::Status StudyState::ApplyInvalidated(const v1::StageInvalidated& e,
     return absl::OkStatus();
   }
   for (int i = 0; i < stage->measurement_count; ++i) {
-    trial->measurements[stage->first_measurement + i].add_flags(
-        absl::StrCat("INVALIDATED: ", e.reason()));
+    MeasurementRecord& record =
+        trial->measurements[stage->first_measurement + i];
+    v1::Measurement measurement = record.ToProto();
+    measurement.add_flags(absl::StrCat("INVALIDATED: ", e.reason()));
+    record = recorder_.Record(measurement);
   }
   return absl::OkStatus();
 }

@@ -7,13 +7,17 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "common/digest.h"
+#include "controller/study/measurement_record.h"
 #include "google/protobuf/repeated_ptr_field.h"
 #include "hwnas/v1/journal.pb.h"
 #include "nas/fidelity/curves.h"
@@ -32,12 +36,23 @@ struct AttemptRecord {
   bool ignored = false;
 };
 
+// v1::HopTimes; InfinitePast: did not get there.
+struct StageTimes {
+  absl::Time queued = absl::InfinitePast();
+  absl::Time leased = absl::InfinitePast();
+  absl::Time started = absl::InfinitePast();
+  absl::Time executed = absl::InfinitePast();
+  absl::Time recorded = absl::InfinitePast();
+
+  v1::HopTimes ToProto() const;
+};
+
 // One step of a trial.
 struct StageRecord {
   StageKey key;
   v1::TrialStage::State state = v1::TrialStage::WAITING;
   // Attempt i is attempts[i - 1].
-  std::vector<AttemptRecord> attempts;
+  absl::InlinedVector<AttemptRecord, 1> attempts;
   // The attempt with the live lease; 0 if there is none.
   int live_attempt = 0;
   absl::Time live_deadline = absl::InfinitePast();
@@ -54,7 +69,7 @@ struct StageRecord {
   int64_t finished_sequence = 0;
   // last_token() of the study when the stage was queued last.
   int64_t queued_token = 0;
-  v1::HopTimes times;
+  StageTimes times;
   std::string last_error;
   // Where a training that pauses after it goes on; empty if that is not kept.
   std::string checkpoint_digest;
@@ -70,13 +85,14 @@ struct StageRecord {
 
 struct TrialRecord {
   int64_t number = 0;
-  v1::Architecture architecture;
+  Architecture architecture;
+  Sha256 digest;  // Of the architecture.
   std::string origin;
   v1::Trial::State state = v1::Trial::ACTIVE;
   std::string reason;  // Why it is INFEASIBLE.
   std::vector<StageRecord> stages;
   // As they came; of several values of one metric the last counts.
-  std::vector<v1::Measurement> measurements;
+  std::vector<MeasurementRecord> measurements;
   Evaluation evaluation;  // Of the measurements so far.
   // Epochs that its trained values are after, in a study with `fidelity`; 0 if
   // it has none.
@@ -110,13 +126,16 @@ struct StudyFront {
 // What a strategy is shown.
 struct ObservationRecord {
   int64_t trial = 0;
-  Evaluation evaluation;
   double fidelity = 1;
+  // What the trial came to at that time; nullptr: what it has come to.
+  std::shared_ptr<const Evaluation> partial = nullptr;
 };
 
 // The values that measurements state.
 std::vector<MetricValue> ValuesOf(
     absl::Span<const v1::Measurement> measurements);
+std::vector<MetricValue> ValuesOf(
+    const google::protobuf::RepeatedPtrField<v1::Measurement>& measurements);
 
 // Not thread-safe.
 class StudyState {
@@ -153,7 +172,8 @@ class StudyState {
   // asks took the study up.
   absl::Duration WorkTime(absl::Time now, absl::Time taken_up) const;
 
-  const std::vector<TrialRecord>& trials() const { return trials_; }
+  // Stay where they are as long as the state does.
+  const std::deque<TrialRecord>& trials() const { return trials_; }
   // nullptr if there is none.
   const TrialRecord* FindTrial(int64_t number) const;
   // Numbers of the trials that have not ended, ascending.
@@ -161,6 +181,10 @@ class StudyState {
   // What the strategy observes, in the order in which it came to be: the end of
   // COMPLETED and INFEASIBLE trials, and each result below full fidelity.
   const std::vector<ObservationRecord>& observed() const { return observed_; }
+  const Evaluation& EvaluationOf(const ObservationRecord& record) const {
+    return record.partial ? *record.partial
+                          : trials_[record.trial - 1].evaluation;
+  }
   int64_t completed_count() const { return completed_count_; }
   int64_t infeasible_count() const { return infeasible_count_; }
   // Simulated seconds since the start of a study with `replay`, and those that
@@ -240,7 +264,8 @@ class StudyState {
   // Up to the last event.
   absl::Duration work_time_;
   absl::Time last_event_time_;
-  std::vector<TrialRecord> trials_;
+  std::deque<TrialRecord> trials_;
+  MeasurementRecorder recorder_;
   std::vector<int64_t> active_;
   std::vector<ObservationRecord> observed_;
   int64_t completed_count_ = 0;

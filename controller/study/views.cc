@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "common/status_macros.h"
 #include "controller/study/report_check.h"
+#include "controller/study/stage_event.h"
 #include "controller/study/study_engine.h"
 #include "proto/convert/resource_names.h"
 
@@ -74,25 +75,39 @@ v1::Study StudyEngine::StudyView(const Run& run) const {
   return study;
 }
 
+v1::Architecture StudyEngine::ArchitectureView(const Run& run,
+                                               const TrialRecord& trial) {
+  v1::Architecture view;
+  const std::vector<int>& choices = trial.architecture.choices;
+  view.mutable_choices()->Assign(choices.begin(), choices.end());
+  // Of a study that has ended the journal may say what it likes.
+  if (run.space->Validate(trial.architecture).ok()) {
+    view.set_text(run.space->ToText(trial.architecture));
+  }
+  view.set_digest(trial.digest.Hex());
+  return view;
+}
+
 v1::Trial StudyEngine::TrialView(const Run& run,
                                  const TrialRecord& trial) const {
   v1::Trial view;
   view.set_name(TrialName(run.state.study_id(), trial.number));
   view.set_number(trial.number);
   view.set_state(trial.state);
-  *view.mutable_architecture() = trial.architecture;
+  *view.mutable_architecture() = ArchitectureView(run, trial);
   const bool rungs = run.state.rungs() != nullptr;
   for (size_t i = 0; i < trial.measurements.size(); ++i) {
-    const v1::Measurement& m = trial.measurements[i];
+    const v1::Measurement& m = *trial.measurements[i].about;
     // Each rung has values of its own; here is what is known now.
     const bool outdated =
-        rungs && std::any_of(trial.measurements.begin() + i + 1,
-                             trial.measurements.end(),
-                             [&m](const v1::Measurement& later) {
-                               return later.metric() == m.metric() &&
-                                      later.device_class() == m.device_class();
-                             });
-    if (!outdated) *view.add_measurements() = m;
+        rungs &&
+        std::any_of(trial.measurements.begin() + i + 1,
+                    trial.measurements.end(),
+                    [&m](const MeasurementRecord& later) {
+                      return later.about->metric() == m.metric() &&
+                             later.about->device_class() == m.device_class();
+                    });
+    if (!outdated) *view.add_measurements() = trial.measurements[i].ToProto();
   }
   view.set_trained_epochs(trial.trained_epochs);
   if (trial.state == v1::Trial::INFEASIBLE) {
@@ -113,9 +128,7 @@ v1::Trial StudyEngine::TrialView(const Run& run,
         record.state == v1::TrialStage::FINISHED) {
       v1::RungResult* rung = view.add_rungs();
       rung->set_epochs(record.key.rung_epochs);
-      const auto begin = trial.measurements.begin() + record.first_measurement;
-      rung->mutable_measurements()->Assign(begin,
-                                           begin + record.measurement_count);
+      AddMeasurements(trial, record, rung->mutable_measurements());
     }
     stage->set_attempt_count(static_cast<int>(record.attempts.size()));
     if (record.finished_attempt > 0) {
@@ -124,7 +137,7 @@ v1::Trial StudyEngine::TrialView(const Run& run,
     } else if (!record.attempts.empty()) {
       stage->set_executor(record.attempts.back().executor);
     }
-    *stage->mutable_times() = record.times;
+    *stage->mutable_times() = record.times.ToProto();
     stage->set_last_error(record.last_error);
     stage->set_reused_from(record.reused_from);
     const auto live = run.live.find({trial.number, static_cast<int>(i)});
@@ -142,7 +155,8 @@ v1::Trial StudyEngine::TrialView(const Run& run,
   if (const auto it = run.weights.find(trial.number); it != run.weights.end()) {
     view.set_weights_digest(it->second);
   }
-  view.set_on_front(run.state.OnFront(trial.number));
+  view.set_on_front(trial.state == v1::Trial::COMPLETED &&
+                    run.state.OnFront(trial.number));
   if (trial.evaluation.score) view.set_score(*trial.evaluation.score);
   return view;
 }
@@ -180,7 +194,7 @@ absl::StatusOr<v1::ListTrialsResponse> StudyEngine::ListTrials(
   MutexLock lock(&mutex_);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   v1::ListTrialsResponse response;
-  const std::vector<TrialRecord>& trials = run->state.trials();
+  const std::deque<TrialRecord>& trials = run->state.trials();
   for (size_t i = static_cast<size_t>(after); i < trials.size(); ++i) {
     const TrialRecord& trial = trials[i];
     if (request.state() != v1::Trial::STATE_UNSPECIFIED &&
@@ -337,9 +351,7 @@ absl::StatusOr<v1::TrialSamples> StudyEngine::GetTrialSamples(
       v1::StageSamples* samples = all.add_stages();
       samples->set_device_class(stage.key.device_class);
       samples->set_reused_from(stage.reused_from);
-      const auto begin = trial->measurements.begin() + stage.first_measurement;
-      samples->mutable_measurements()->Assign(begin,
-                                              begin + stage.measurement_count);
+      AddMeasurements(*trial, stage, samples->mutable_measurements());
       Source source = {samples, study_id, stage.finished_sequence};
       if (!stage.reused_from.empty()) {
         HWNAS_ASSIGN_OR_RETURN(const TrialId id,

@@ -6,7 +6,9 @@
 #include <deque>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/digest.h"
 
 namespace hwnas {
 namespace {
@@ -17,6 +19,19 @@ constexpr double kEnumerableSize = 100000;
 constexpr int kWalkLength = 20000;
 constexpr int kMaxCount = 1000000;
 constexpr size_t kMostChoicesKept = 16384;
+
+// A hash of choices, the same in every process.
+uint64_t ChoicesKey(const std::vector<int>& choices) {
+  uint64_t key = choices.size();
+  for (const int choice : choices) {
+    // SplitMix64's mixing (Steele et al., OOPSLA 2014).
+    key += 0x9e3779b97f4a7c15ull + static_cast<uint64_t>(choice);
+    key = (key ^ (key >> 30)) * 0xbf58476d1ce4e5b9ull;
+    key = (key ^ (key >> 27)) * 0x94d049bb133111ebull;
+    key ^= key >> 31;
+  }
+  return key;
+}
 
 // Stream of the initial design; proposals have those from 1.
 constexpr uint64_t kDesignStream = 0;
@@ -54,6 +69,15 @@ std::vector<Architecture> InitialDesign(const SearchSpace& space, int count,
 }
 
 }  // namespace
+
+absl::uint128 BasicStrategy::DigestKey(absl::string_view digest) {
+  const std::string other = IsSha256Hex(digest) ? "" : Sha256Hex(digest);
+  if (!other.empty()) digest = other;
+  uint64_t high = 0, low = 0;
+  (void)absl::SimpleHexAtoi(digest.substr(0, 16), &high);
+  (void)absl::SimpleHexAtoi(digest.substr(16, 16), &low);
+  return absl::MakeUint128(high, low);
+}
 
 BasicStrategy::BasicStrategy(const SearchSpace* space, int objectives,
                              uint64_t seed, int initial_design)
@@ -154,13 +178,14 @@ std::optional<Proposal> BasicStrategy::Propose(int64_t number, int64_t earlier,
 std::optional<std::string> BasicStrategy::DigestIfNew(
     const Architecture& architecture, Taken& taken) {
   const std::vector<int>& choices = architecture.choices;
-  if (observed_choices_.contains(choices) || taken.choices.contains(choices)) {
+  if (observed_choices_.contains(ChoicesKey(choices)) ||
+      known_choices_.contains(choices) || taken.choices.contains(choices)) {
     return std::nullopt;
   }
   std::string digest = space_->Digest(architecture);
-  if (observed_.contains(digest)) {
-    if (observed_choices_.size() >= kMostChoicesKept) observed_choices_.clear();
-    observed_choices_.insert(choices);
+  if (Observed(digest)) {
+    if (known_choices_.size() >= kMostChoicesKept) known_choices_.clear();
+    known_choices_.insert(choices);
     return std::nullopt;
   }
   if (taken.digests.contains(digest)) {
@@ -203,7 +228,7 @@ std::optional<Proposal> BasicStrategy::ProposeRemaining(int64_t number,
 
   remaining_->erase(std::remove_if(remaining_->begin(), remaining_->end(),
                                    [this](const Remaining& point) {
-                                     return observed_.contains(point.digest);
+                                     return Observed(point.digest);
                                    }),
                     remaining_->end());
   std::vector<const Remaining*> left;
@@ -286,7 +311,10 @@ absl::Status BasicStrategy::Observe(absl::Span<const Observation> results) {
     }
   }
   for (const Observation& result : results) {
-    if (observed_.insert(result.proposal.digest).second) ++observation_count_;
+    if (observed_.insert(DigestKey(result.proposal.digest)).second) {
+      ++observation_count_;
+    }
+    observed_choices_.insert(ChoicesKey(result.proposal.architecture.choices));
     lift_.Add(result.proposal.number, result.fidelity, result.evaluation);
     Learn(result);
   }

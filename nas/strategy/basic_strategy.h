@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/numeric/int128.h"
 #include "common/rng.h"
 #include "nas/fidelity/fidelity_lift.h"
 #include "nas/pareto/constrained.h"
@@ -91,7 +92,7 @@ class BasicStrategy : public Strategy {
   int objectives() const { return objectives_; }
   uint64_t seed() const { return seed_; }
   bool Observed(absl::string_view digest) const {
-    return observed_.contains(digest);
+    return observed_.contains(DigestKey(digest));
   }
 
   // What evolutionary strategies do: with probability `crossover` each choice
@@ -140,11 +141,19 @@ class BasicStrategy : public Strategy {
   size_t favourite_count_ = 0;
   double size_;  // Points before canonicalisation.
 
-  // Digests of all observations.
-  absl::flat_hash_set<std::string> observed_;
-  // Choices seen to have one of them: late in a search most children are old,
-  // and a digest costs more than all else about them. Only saves time.
-  ChoiceSet observed_choices_;
+  // The first half of a SHA-256, however it is written: 16 bytes for a trial,
+  // and no two of them are ever equal by chance.
+  static absl::uint128 DigestKey(absl::string_view digest);
+
+  // Keys of the digests of all observations.
+  absl::flat_hash_set<absl::uint128> observed_;
+  // Hashes of the choices of all observations: late in a search most children
+  // are old, and a digest costs more than all else about them. It follows from
+  // the observations alone, so that what a chance collision leaves out (one
+  // candidate in 10^13) is left out after a restart as well.
+  absl::flat_hash_set<uint64_t> observed_choices_;
+  // Other choices seen to have one of the digests. Only saves time.
+  ChoiceSet known_choices_;
   // Trials observed.
   int64_t observation_count_ = 0;
   FidelityLift lift_;

@@ -34,13 +34,17 @@ class Nsga2Strategy final : public BasicStrategy {
   std::optional<Candidate> Vary(int64_t number, int attempt, Rng& rng) override;
   void Learn(const Observation& observation) override;
 
-  int SelectParent(Rng& rng) const;
-  void RankPopulation();
+  // Whether a trial is sure to be the worst of the full population and itself:
+  // most of a long search are, and need no ranking. False if that is not plain.
+  bool IsWorst(const Observation& observation);
+  int SelectParent(Rng& rng);
+  // Ranks the population, if it has changed since it was ranked last.
+  const RankAndCrowding& Order();
 
   const Nsga2Config config_;
   std::vector<Observation> population_;
-  // Of `population_`.
-  RankAndCrowding order_;
+  // Of `population_`; nullopt if that has changed.
+  std::optional<RankAndCrowding> order_;
 };
 
 }  // namespace hwnas

@@ -339,6 +339,51 @@ TEST_F(SqliteJournalStoreTest, NoticesAMissingOrForeignEvent) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("event 4 of study b"));
 }
 
+TEST_F(SqliteJournalStoreTest, KeepsAnAppendOfManyEventsInOneRow) {
+  {
+    const std::unique_ptr<JournalStore> store = Open();
+    std::vector<v1::JournalEvent> events(300);
+    for (int i = 0; i < 300; ++i) {
+      events[i].mutable_trial_proposed()->set_trial(i + 1);
+      // Sizes of one, two and three bytes.
+      events[i].mutable_trial_proposed()->set_origin(std::string(i < 100 ? 0
+                                                                 : i < 200
+                                                                     ? 1000
+                                                                     : 20000,
+                                                                 'x'));
+    }
+    ASSERT_TRUE(store->Append("a", 0, absl::MakeSpan(events)).ok());
+    ASSERT_TRUE(AppendOne(*store, "a", 300).ok());
+    EXPECT_EQ(Count(*store, "a"), 301);
+  }
+  // Cut short, or with a number of events that it does not hold.
+  const std::unique_ptr<JournalStore> store = Open();
+  const auto ignore = [](v1::JournalEvent&&) { return absl::OkStatus(); };
+  for (const char* damage :
+       {"payload = substr(payload, 1, length(payload) - 1)", "count = 0",
+        "count = -1"}) {
+    Sql(absl::StrCat("UPDATE event SET ", damage, " WHERE sequence = 300"));
+    const absl::Status status = store->Read("a", 0, ignore);
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << damage;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("event 300 of study"));
+  }
+}
+
+TEST_F(SqliteJournalStoreTest, TakesOverTheFirstSchema) {
+  {
+    const std::unique_ptr<JournalStore> store = Open();
+    for (int64_t size = 0; size < 5; ++size) {
+      ASSERT_TRUE(AppendOne(*store, "a", size).ok());
+    }
+  }
+  Sql("ALTER TABLE event DROP COLUMN count; PRAGMA user_version = 1");
+  const std::unique_ptr<JournalStore> store = Open();
+  ASSERT_NE(store, nullptr);
+  EXPECT_EQ(Count(*store, "a"), 5);
+  ASSERT_TRUE(AppendOne(*store, "a", 5).ok());
+  EXPECT_EQ(Count(*store, "a"), 6);
+}
+
 TEST_F(SqliteJournalStoreTest, NamesAPlaceThatCannotBeOpened) {
   fs::create_directories(path_);  // A folder where the file should be.
   const absl::Status status = OpenStatus();

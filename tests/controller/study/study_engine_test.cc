@@ -914,6 +914,112 @@ v1::AskTrialsRequest Ask(int count) {
   return request;
 }
 
+absl::Status Tell(EngineHarness& h, const v1::TrialReport& report) {
+  v1::TellTrialsRequest request;
+  *request.add_reports() = report;
+  const auto told = h.engine->TellTrials(request);
+  if (!told.ok()) return told.status();
+  return absl::Status(static_cast<absl::StatusCode>(told->statuses(0).code()),
+                      told->statuses(0).message());
+}
+
+TEST(StudyEngine, AsksAndTellsABatchInOneAppendEach) {
+  EngineHarness h;
+  h.Create("s", ExternalSpec(100));
+  for (const int expected : {64, 36}) {
+    const size_t before = h.journals->append_ends().size();
+    const auto asked = h.engine->AskTrials("s", Ask(64));
+    ASSERT_TRUE(asked.ok()) << asked.status();
+    ASSERT_EQ(asked->trials_size(), expected);
+    EXPECT_THAT(h.journals->append_ends(), SizeIs(before + 1));
+    v1::TellTrialsRequest request;
+    for (const auto& trial : asked->trials()) {
+      *request.add_reports() = Report(trial, trial.trial().number());
+    }
+    const auto told = h.engine->TellTrials(request);
+    ASSERT_TRUE(told.ok()) << told.status();
+    ASSERT_EQ(told->statuses_size(), expected);
+    for (const auto& status : told->statuses()) EXPECT_EQ(status.code(), 0);
+    // With the end of the study in an append of its own.
+    EXPECT_THAT(h.journals->append_ends(),
+                SizeIs(before + (expected == 64 ? 2 : 3)));
+  }
+  EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
+  EXPECT_EQ(h.Study("s").progress().completed_count(), 100);
+  std::set<std::string> digests;
+  for (int i = 1; i <= 100; ++i) {
+    digests.insert(h.Trial("s", i).architecture().digest());
+  }
+  EXPECT_THAT(digests, SizeIs(100));
+}
+
+TEST(StudyEngine, GivesEachReportOfABatchItsOwnStatus) {
+  EngineHarness h;
+  h.Create("s", ExternalSpec(10));
+  h.Create("t", ExternalSpec(10));
+  const auto asked = h.engine->AskTrials("s", Ask(4));
+  const auto other = h.engine->AskTrials("t", Ask(1));
+  ASSERT_TRUE(asked.ok() && other.ok());
+  v1::TellTrialsRequest request;
+  *request.add_reports() = Report(asked->trials(0), 1);
+  v1::TrialReport& empty = *request.add_reports() = Report(asked->trials(1), 2);
+  empty.clear_measurements();
+  v1::TrialReport& unknown = *request.add_reports() =
+      Report(asked->trials(1), 2);
+  unknown.set_trial("studies/s/trials/99");
+  // The same trial once more: changes nothing.
+  *request.add_reports() = Report(asked->trials(0), 7);
+  v1::TrialReport& failed = *request.add_reports() =
+      Report(asked->trials(2), 3);
+  failed.clear_measurements();
+  failed.set_error("no such thing");
+  failed.set_permanent(true);
+  *request.add_reports() = Report(other->trials(0), 4);
+  *request.add_reports() = Report(asked->trials(3), 5);
+  const auto told = h.engine->TellTrials(request);
+  ASSERT_TRUE(told.ok()) << told.status();
+  std::vector<absl::StatusCode> codes;
+  for (const auto& status : told->statuses()) {
+    codes.push_back(static_cast<absl::StatusCode>(status.code()));
+  }
+  using enum absl::StatusCode;
+  EXPECT_THAT(
+      codes, ElementsAre(kOk, kInvalidArgument, kNotFound, kOk, kOk, kOk, kOk));
+  EXPECT_EQ(h.Trial("s", 1).measurements(0).value(), 1);
+  EXPECT_EQ(h.Trial("s", 2).state(), v1::Trial::ACTIVE);
+  EXPECT_EQ(h.Trial("s", 3).state(), v1::Trial::INFEASIBLE);
+  EXPECT_EQ(h.Trial("s", 4).state(), v1::Trial::COMPLETED);
+  EXPECT_EQ(h.Trial("t", 1).measurements(0).value(), 4);
+}
+
+TEST(StudyEngine, NothingOfABatchCountsIfTheStoreRefusesIt) {
+  EngineHarness h;
+  h.Create("s", ExternalSpec(10));
+  h.journals->FailWith(absl::ResourceExhaustedError("disk full"));
+  EXPECT_EQ(h.engine->AskTrials("s", Ask(4)).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(h.Study("s").progress().proposed_count(), 0);
+  h.journals->FailWith(absl::OkStatus());
+  const auto asked = h.engine->AskTrials("s", Ask(4));
+  ASSERT_TRUE(asked.ok()) << asked.status();
+  v1::TellTrialsRequest request;
+  for (const auto& trial : asked->trials()) {
+    *request.add_reports() = Report(trial, 1);
+  }
+  h.journals->FailWith(absl::UnavailableError("gone"));
+  auto told = h.engine->TellTrials(request);
+  ASSERT_TRUE(told.ok()) << told.status();
+  for (const auto& status : told->statuses()) {
+    EXPECT_EQ(status.code(), static_cast<int>(absl::StatusCode::kUnavailable));
+  }
+  EXPECT_EQ(h.Study("s").progress().completed_count(), 0);
+  h.journals->FailWith(absl::OkStatus());
+  told = h.engine->TellTrials(request);
+  ASSERT_TRUE(told.ok()) << told.status();
+  for (const auto& status : told->statuses()) EXPECT_EQ(status.code(), 0);
+  EXPECT_EQ(h.Study("s").progress().completed_count(), 4);
+}
+
 TEST(StudyEngine, AskAndTellDriveAStudy) {
   EngineHarness h;
   h.Create("s", ExternalSpec(10));
@@ -925,7 +1031,7 @@ TEST(StudyEngine, AskAndTellDriveAStudy) {
     ASSERT_FALSE(response->trials().empty());
     for (const auto& asked : response->trials()) {
       EXPECT_EQ(asked.parameters_size(), 6);
-      ASSERT_TRUE(h.engine->TellTrial(Report(asked, told++)).ok());
+      ASSERT_TRUE(Tell(h, Report(asked, told++)).ok());
     }
   }
   EXPECT_EQ(told, 10);
@@ -946,9 +1052,9 @@ TEST(StudyEngine, TellingTwiceOrLateIsHarmless) {
   progress.set_attempt(1);
   EXPECT_EQ(h.engine->ReportProgress(progress).status().code(),
             absl::StatusCode::kAborted);
-  ASSERT_TRUE(h.engine->TellTrial(Report(first, 5)).ok());  // Late: recorded.
-  ASSERT_TRUE(h.engine->TellTrial(Report(first, 6)).ok());  // Repeat.
-  ASSERT_TRUE(h.engine->TellTrial(Report(again, 7)).ok());  // Too late.
+  ASSERT_TRUE(Tell(h, Report(first, 5)).ok());  // Late: recorded.
+  ASSERT_TRUE(Tell(h, Report(first, 6)).ok());  // Repeat.
+  ASSERT_TRUE(Tell(h, Report(again, 7)).ok());  // Too late.
   EXPECT_EQ(h.Trial("s", 1).measurements(0).value(), 5);
   EXPECT_EQ(h.CountEvents("s", v1::JournalEvent::kStageFinished), 1);
 }
@@ -965,7 +1071,7 @@ TEST(StudyEngine, ProgressExtendsAnAskedLease) {
     progress.set_attempt(1);
     ASSERT_TRUE(h.engine->ReportProgress(progress).ok());
   }
-  ASSERT_TRUE(h.engine->TellTrial(Report(asked, 1)).ok());
+  ASSERT_TRUE(Tell(h, Report(asked, 1)).ok());
   EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
 }
 
@@ -976,15 +1082,14 @@ TEST(StudyEngine, ExplainsWhatIsWrongWithATell) {
   v1::TrialReport empty;
   empty.set_trial(asked.trial().name());
   empty.set_attempt(1);
-  const absl::Status missing = h.engine->TellTrial(empty);
+  const absl::Status missing = Tell(h, empty);
   EXPECT_EQ(missing.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(missing.message()), HasSubstr("lack my_score"));
   v1::TrialReport wrong = Report(asked, 1);
   wrong.set_attempt(9);
-  EXPECT_EQ(h.engine->TellTrial(wrong).code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Tell(h, wrong).code(), absl::StatusCode::kInvalidArgument);
   wrong.set_trial("studies/s/trials/99");
-  EXPECT_EQ(h.engine->TellTrial(wrong).code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(Tell(h, wrong).code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(h.engine->AskTrials("s", Ask(1000)).status().code(),
             absl::StatusCode::kInvalidArgument);
   h.Create("t", ToySpec(2));
