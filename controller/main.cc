@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <cstdlib>
 #include <iostream>
 #include <string>
 #include <utility>
@@ -19,17 +20,27 @@
 #include "common/version.h"
 #include "controller/server.h"
 #include "proto/convert/resource_names.h"
+#include "store/store_folder.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:7420",
           "Serve gRPC on host:port; port 0 takes a free one");
 ABSL_FLAG(std::string, store, "",
           "Folder of the journal and the artifacts; created if missing. "
           "Required. Example: /var/lib/hwnas");
+ABSL_FLAG(std::string, store_url_file, "",
+          "File with the connection string of a PostgreSQL database that keeps "
+          "the journals instead of the folder, for example "
+          "postgresql://hwnas@db/hwnas. Several controllers may share it: one "
+          "leads, the others stand by. Empty: $HWNAS_STORE_URL; empty too: "
+          "SQLite in the folder");
+ABSL_FLAG(absl::Duration, leader_lease, absl::Seconds(4),
+          "With PostgreSQL: a leader that has not been heard of for so long is "
+          "replaced, one whose connection ended after half of it. 1s to 1m");
 ABSL_FLAG(std::string, metrics, "127.0.0.1:9420",
           "Serve Prometheus metrics on host:port; port 0 takes a free one. "
           "Empty: do not");
 ABSL_FLAG(std::string, port_file, "",
-          "Once serving, write the addresses to this file as JSON");
+          "Once listening, write the addresses to this file as JSON");
 ABSL_FLAG(std::string, log_level, "info",
           "trace, debug, info, warn, error or off");
 ABSL_FLAG(bool, insecure, false,
@@ -113,12 +124,24 @@ absl::StatusOr<hwnas::controller::DeviceCheckOptions> ChecksFromFlags() {
   return checks;
 }
 
+absl::Status CheckLeaderLease() {
+  const absl::Duration lease = absl::GetFlag(FLAGS_leader_lease);
+  if (lease >= absl::Seconds(1) && lease <= absl::Minutes(1)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--leader_lease=", absl::FormatDuration(lease),
+                   " is out of range: expected 1s to 1m"));
+}
+
 constexpr char kUsage[] =
     "Runs searches and serves workers, agents and users.\n\n"
     "  hwnas-controller --store=/var/lib/hwnas\n"
     "  hwnas-controller --store=store --listen=127.0.0.1:0 "
     "--port_file=ports.json\n"
-    "  hwnas-controller --store=store --listen=0.0.0.0:7420 --insecure\n\n"
+    "  hwnas-controller --store=store --listen=0.0.0.0:7420 --insecure\n"
+    "  hwnas-controller --store=/shared/hwnas "
+    "--store_url_file=/etc/hwnas/store_url\n\n"
     "SIGTERM stops it; studies go on where they were when it starts again.";
 
 }  // namespace
@@ -156,7 +179,10 @@ int main(int argc, char** argv) {
   }
   const auto quotas = QuotasFromFlags();
   const auto checks = ChecksFromFlags();
-  for (const absl::Status& status : {quotas.status(), checks.status()}) {
+  const auto store_url = hwnas::ReadStoreUrl(
+      "--store_url_file", absl::GetFlag(FLAGS_store_url_file));
+  for (const absl::Status& status : {quotas.status(), checks.status(),
+                                     store_url.status(), CheckLeaderLease()}) {
     if (status.ok()) continue;
     std::cerr << "hwnas-controller: " << status.message() << "\n";
     return 2;
@@ -170,6 +196,15 @@ int main(int argc, char** argv) {
   const auto server = hwnas::controller::Server::Start(
       {.listen = absl::GetFlag(FLAGS_listen),
        .store = absl::GetFlag(FLAGS_store),
+       .store_url = *store_url,
+       .leader_lease = absl::GetFlag(FLAGS_leader_lease),
+       .on_failure =
+           [&logger](const absl::Status& why) {
+             // At once: nobody may be told any more what is in this memory.
+             (*logger)->critical("event=ending error=\"{}\"", why.ToString());
+             (*logger)->flush();
+             std::_Exit(1);
+           },
        .metrics = absl::GetFlag(FLAGS_metrics),
        .port_file = absl::GetFlag(FLAGS_port_file),
        .insecure = absl::GetFlag(FLAGS_insecure),

@@ -17,21 +17,12 @@
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "store/artifact_store.h"
+#include "store/store_folder.h"
 
 namespace hwnas {
 namespace {
 
 namespace fs = std::filesystem;
-
-absl::Status SyncFolder(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("open ", path));
-  absl::Cleanup close_fd = [fd] { close(fd); };
-  if (fsync(fd) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("sync ", path));
-  }
-  return absl::OkStatus();
-}
 
 // Limits on the size of files count as a full disk.
 absl::Status AsStoreError(const absl::Status& status) {
