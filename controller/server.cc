@@ -190,8 +190,10 @@ class ServerImpl final : public Server {
   // On `journals_`.
   absl::Status ServeStudies() {
     HWNAS_ASSIGN_OR_RETURN(
-        artifacts_, OpenFolderArtifactStore(ArtifactsPath(options_.store),
-                                            kMaxArtifactBytes));
+        artifacts_, OpenFolderArtifactStore(
+                        {.folder = ArtifactsPath(options_.store),
+                         .max_artifact_bytes = kMaxArtifactBytes,
+                         .max_total_bytes = options_.max_artifacts_bytes}));
     HWNAS_ASSIGN_OR_RETURN(
         engine_, StudyEngine::Create({.lease_duration = options_.lease_duration,
                                       .tables_dir = options_.tables_dir,

@@ -22,6 +22,8 @@ struct ServerOptions {
   std::string listen = "127.0.0.1:7420";
   // Folder of the journal and the artifacts; created if missing.
   std::string store;
+  // Of all artifacts together; 0: as much as the disk has.
+  int64_t max_artifacts_bytes = 0;
   // Connection string of a PostgreSQL that keeps the journals instead; several
   // controllers may share it, one of them leads. Empty: none. A secret.
   std::string store_url;
