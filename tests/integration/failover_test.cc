@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "controller/study/history_check.h"
 #include "gmock/gmock.h"
 #include "grpcpp/grpcpp.h"
 #include "gtest/gtest.h"
@@ -18,7 +19,6 @@
 #include "nlohmann/json.hpp"
 #include "store/journal_store.h"
 #include "tests/fakes/postgres_server.h"
-#include "tests/integration/journal_checker.h"
 #include "tests/integration/process.h"
 
 namespace hwnas {
@@ -243,7 +243,8 @@ class FailoverTest : public ::testing::Test {
                        const std::vector<const Evaluator*>& evaluators) {
     const auto store = OpenPostgresJournalStore({.url = server.url()});
     ASSERT_TRUE(store.ok()) << store.status();
-    const JournalReport report = CheckJournal(**store, "failover");
+    const controller::HistoryReport report =
+        controller::CheckHistory(**store, "failover");
     EXPECT_THAT(report.violations, IsEmpty());
     EXPECT_EQ(report.lost, 0);
     EXPECT_EQ(report.repeated, 0);
