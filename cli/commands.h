@@ -22,6 +22,7 @@ void AddDeviceCommand(CLI::App* app, Context* context);
 // Of `device`: in a file of its own.
 void AddDeviceLutCommand(CLI::App* device, Context* context);
 void AddProfileCommand(CLI::App* app, Context* context);
+void AddStoreCommand(CLI::App* app, Context* context);
 void AddTrainCommand(CLI::App* app, Context* context);
 void AddVersionCommand(CLI::App* app, Context* context);
 

@@ -95,6 +95,7 @@ int RunCli(std::vector<std::string> arguments, Context context) {
   AddWorkerCommand(&app, &context);
   AddDeviceCommand(&app, &context);
   AddProfileCommand(&app, &context);
+  AddStoreCommand(&app, &context);
   AddVersionCommand(&app, &context);
 
   try {

@@ -2,6 +2,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <string>
 #include <utility>
@@ -18,18 +20,38 @@
 #include "common/log.h"
 #include "common/version.h"
 #include "controller/server.h"
+#include "controller/study/history_check.h"
 #include "proto/convert/resource_names.h"
+#include "store/journal_store.h"
+#include "store/store_folder.h"
 
 ABSL_FLAG(std::string, listen, "127.0.0.1:7420",
           "Serve gRPC on host:port; port 0 takes a free one");
 ABSL_FLAG(std::string, store, "",
           "Folder of the journal and the artifacts; created if missing. "
           "Required. Example: /var/lib/hwnas");
+ABSL_FLAG(std::string, store_url_file, "",
+          "File with the connection string of a PostgreSQL database that keeps "
+          "the journals instead of the folder, for example "
+          "postgresql://hwnas@db/hwnas. Several controllers may share it: one "
+          "leads, the others stand by. Empty: $HWNAS_STORE_URL; empty too: "
+          "SQLite in the folder");
+ABSL_FLAG(bool, check, false,
+          "Prove the histories of all studies in the store, print what was "
+          "found, and exit: 0 if every promise holds, else 1. May run beside a "
+          "controller");
+ABSL_FLAG(double, max_artifacts_gib, 0,
+          "Weights and checkpoints may take so much in the folder, in GiB; an "
+          "upload that does not fit is refused and tried again. 0: as much as "
+          "the disk has");
+ABSL_FLAG(absl::Duration, leader_lease, absl::Seconds(4),
+          "With PostgreSQL: a leader that has not been heard of for so long is "
+          "replaced, one whose connection ended after half of it. 1s to 1m");
 ABSL_FLAG(std::string, metrics, "127.0.0.1:9420",
           "Serve Prometheus metrics on host:port; port 0 takes a free one. "
           "Empty: do not");
 ABSL_FLAG(std::string, port_file, "",
-          "Once serving, write the addresses to this file as JSON");
+          "Once listening, write the addresses to this file as JSON");
 ABSL_FLAG(std::string, log_level, "info",
           "trace, debug, info, warn, error or off");
 ABSL_FLAG(bool, insecure, false,
@@ -113,12 +135,63 @@ absl::StatusOr<hwnas::controller::DeviceCheckOptions> ChecksFromFlags() {
   return checks;
 }
 
+absl::Status CheckLeaderLease() {
+  const absl::Duration lease = absl::GetFlag(FLAGS_leader_lease);
+  if (lease >= absl::Seconds(1) && lease <= absl::Minutes(1)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--leader_lease=", absl::FormatDuration(lease),
+                   " is out of range: expected 1s to 1m"));
+}
+
+absl::Status CheckMaxArtifacts() {
+  const double gib = absl::GetFlag(FLAGS_max_artifacts_gib);
+  if (gib >= 0 && gib <= 1e6) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--max_artifacts_gib=", gib, " is out of range: expected 0 to 1000000"));
+}
+
+// The exit code.
+int CheckStore(const std::string& folder, const std::string& url) {
+  const std::string path = hwnas::JournalPath(folder);
+  if (url.empty() && !std::filesystem::exists(path)) {
+    std::cerr << "hwnas-controller: no journal " << path << "\n";
+    return 1;
+  }
+  const auto store = url.empty()
+                         ? hwnas::OpenSqliteJournalStore({.path = path})
+                         : hwnas::OpenPostgresJournalStore({.url = url});
+  const auto studies = store.ok() ? (*store)->ListStudies() : store.status();
+  if (!studies.ok()) {
+    std::cerr << "hwnas-controller: " << studies.status().message() << "\n";
+    return 1;
+  }
+  size_t violations = 0;
+  for (const std::string& study : *studies) {
+    const auto report = hwnas::controller::CheckHistory(**store, study);
+    std::cout << study << ": events " << report.events << ", trials "
+              << report.proposed << ", attempts " << report.attempts
+              << ", expired " << report.expired_attempts << ", lost "
+              << report.lost << ", repeated " << report.repeated
+              << ", violations " << report.violations.size() << "\n";
+    for (const std::string& violation : report.violations) {
+      std::cout << "  " << violation << "\n";
+    }
+    violations += report.violations.size();
+  }
+  return violations == 0 ? 0 : 1;
+}
+
 constexpr char kUsage[] =
     "Runs searches and serves workers, agents and users.\n\n"
     "  hwnas-controller --store=/var/lib/hwnas\n"
     "  hwnas-controller --store=store --listen=127.0.0.1:0 "
     "--port_file=ports.json\n"
-    "  hwnas-controller --store=store --listen=0.0.0.0:7420 --insecure\n\n"
+    "  hwnas-controller --store=store --listen=0.0.0.0:7420 --insecure\n"
+    "  hwnas-controller --store=/shared/hwnas "
+    "--store_url_file=/etc/hwnas/store_url\n"
+    "  hwnas-controller --store=/var/lib/hwnas --check\n\n"
     "SIGTERM stops it; studies go on where they were when it starts again.";
 
 }  // namespace
@@ -156,10 +229,17 @@ int main(int argc, char** argv) {
   }
   const auto quotas = QuotasFromFlags();
   const auto checks = ChecksFromFlags();
-  for (const absl::Status& status : {quotas.status(), checks.status()}) {
+  const auto store_url = hwnas::ReadStoreUrl(
+      "--store_url_file", absl::GetFlag(FLAGS_store_url_file));
+  for (const absl::Status& status :
+       {quotas.status(), checks.status(), store_url.status(),
+        CheckLeaderLease(), CheckMaxArtifacts()}) {
     if (status.ok()) continue;
     std::cerr << "hwnas-controller: " << status.message() << "\n";
     return 2;
+  }
+  if (absl::GetFlag(FLAGS_check)) {
+    return CheckStore(absl::GetFlag(FLAGS_store), *store_url);
   }
   const auto logger =
       hwnas::CreateLogger("controller", absl::GetFlag(FLAGS_log_level));
@@ -170,6 +250,17 @@ int main(int argc, char** argv) {
   const auto server = hwnas::controller::Server::Start(
       {.listen = absl::GetFlag(FLAGS_listen),
        .store = absl::GetFlag(FLAGS_store),
+       .max_artifacts_bytes = static_cast<int64_t>(
+           absl::GetFlag(FLAGS_max_artifacts_gib) * (int64_t{1} << 30)),
+       .store_url = *store_url,
+       .leader_lease = absl::GetFlag(FLAGS_leader_lease),
+       .on_failure =
+           [&logger](const absl::Status& why) {
+             // At once: nobody may be told any more what is in this memory.
+             (*logger)->critical("event=ending error=\"{}\"", why.ToString());
+             (*logger)->flush();
+             std::_Exit(1);
+           },
        .metrics = absl::GetFlag(FLAGS_metrics),
        .port_file = absl::GetFlag(FLAGS_port_file),
        .insecure = absl::GetFlag(FLAGS_insecure),

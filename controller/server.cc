@@ -1,15 +1,15 @@
 #include "controller/server.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
+#include <filesystem>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/address.h"
 #include "common/clock.h"
 #include "common/files.h"
@@ -18,10 +18,12 @@
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "controller/controller_metrics.h"
+#include "controller/leadership.h"
 #include "controller/rpc/device_service.h"
 #include "controller/rpc/fleet_service.h"
 #include "controller/rpc/study_service.h"
 #include "controller/rpc/trial_service.h"
+#include "controller/standby_server.h"
 #include "controller/study/study_engine.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
@@ -29,6 +31,8 @@
 #include "grpcpp/resource_quota.h"
 #include "store/artifact_store.h"
 #include "store/journal_store.h"
+#include "store/leader_lease.h"
+#include "store/store_folder.h"
 
 namespace hwnas::controller {
 namespace {
@@ -36,32 +40,13 @@ namespace {
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr int kMaxServerThreads = 64;
 
-// Held for as long as the process lives: two controllers on one store would
-// each believe itself alone.
-absl::StatusOr<int> LockStore(const std::string& folder) {
-  const std::string path = folder + "/lock";
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("open ", path));
-  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return fd;
-  const int error = errno;
-  close(fd);
-  if (error == EWOULDBLOCK) {
-    return absl::UnavailableError(absl::StrCat(
-        "the store ", folder,
-        " is in use by another controller: stop it, or give --store another "
-        "folder"));
-  }
-  return absl::ErrnoToStatus(error, absl::StrCat("lock ", path));
-}
-
 class ServerImpl final : public Server {
  public:
   ServerImpl(ServerOptions options, std::shared_ptr<Logger> logger)
-      : options_(std::move(options)), logger_(std::move(logger)) {}
-  ~ServerImpl() override {
-    Stop();
-    if (lock_fd_ >= 0) close(lock_fd_);
-  }
+      : options_(std::move(options)),
+        logger_(std::move(logger)),
+        listen_(options_.listen) {}
+  ~ServerImpl() override { Stop(); }
 
   absl::Status Start() {
     bool loopback = false;
@@ -79,15 +64,136 @@ class ServerImpl final : public Server {
           "--store=/var/lib/hwnas");
     }
     HWNAS_RETURN_IF_ERROR(MakeDirectories(options_.store));
-    HWNAS_ASSIGN_OR_RETURN(lock_fd_, LockStore(options_.store));
-    HWNAS_ASSIGN_OR_RETURN(
-        journals_,
-        OpenSqliteJournalStore({.path = options_.store + "/journal.db"}));
-    HWNAS_ASSIGN_OR_RETURN(
-        artifacts_, OpenFolderArtifactStore(options_.store + "/artifacts",
-                                            kMaxArtifactBytes));
     auto registry = std::make_shared<prometheus::Registry>();
     metrics_ = std::make_unique<ControllerMetrics>(registry);
+    if (!options_.metrics.empty()) {
+      HWNAS_ASSIGN_OR_RETURN(metrics_server_,
+                             MetricsServer::Start(options_.metrics, registry));
+    }
+    return options_.store_url.empty() ? ServeAlone() : ServeOrStandBy();
+  }
+
+  std::string address() const override {
+    return absl::StrCat(options_.listen.substr(0, options_.listen.rfind(':')),
+                        ":", port_);
+  }
+
+  void Stop() override {
+    {
+      MutexLock lock(&mutex_);
+      stopping_ = true;
+      serving_ = nullptr;
+      changed_.SignalAll();
+    }
+    if (take_over_.joinable()) take_over_.join();
+    if (timer_.joinable()) timer_.join();
+    if (server_ != nullptr) {
+      fleet_service_->CloseAll();
+      // Cuts off whoever still watches.
+      server_->Shutdown(std::chrono::system_clock::now() +
+                        std::chrono::milliseconds(500));
+      server_->Wait();
+      server_ = nullptr;
+    }
+    standby_ = nullptr;
+    leadership_ = nullptr;  // Another controller may lead now.
+  }
+
+ private:
+  absl::Status ServeAlone() {
+    HWNAS_ASSIGN_OR_RETURN(lock_, StoreFolderLock::Take(options_.store));
+    HWNAS_ASSIGN_OR_RETURN(
+        journals_,
+        OpenSqliteJournalStore({.path = JournalPath(options_.store)}));
+    HWNAS_RETURN_IF_ERROR(ServeStudies());
+    return WritePortFile();
+  }
+
+  absl::Status ServeOrStandBy() {
+    if (const std::string unused = JournalPath(options_.store);
+        std::filesystem::exists(unused)) {
+      logger_->warn(
+          "event=journal_unused path={} hint=\"the journals are in PostgreSQL; "
+          "hwnas store export and import move them\"",
+          unused);
+    }
+    HWNAS_ASSIGN_OR_RETURN(
+        std::unique_ptr<LeaderLease> lease,
+        OpenPostgresLease({.url = options_.store_url,
+                           .holder = ThisProcess(),
+                           .duration = options_.leader_lease}));
+    leadership_ = std::make_unique<Leadership>(
+        std::move(lease), options_.leader_lease,
+        Leadership::Events{
+            .on_lead = [this](int64_t epoch) { TakeOver(epoch); },
+            .on_sure = [this](bool sure) { SetSure(sure); },
+            .on_lost = [this](const absl::Status& why) { Fail(why); }},
+        logger_);
+    const absl::StatusOr<int64_t> epoch = leadership_->TryLead();
+    if (epoch.ok()) {
+      leadership_
+          ->Start();  // Reading the journals may take longer than a lease.
+      HWNAS_RETURN_IF_ERROR(Lead(*epoch));
+      return WritePortFile();
+    }
+    if (!absl::IsAborted(epoch.status())) return epoch.status();
+    HWNAS_ASSIGN_OR_RETURN(
+        standby_, StandbyServer::Start(options_.listen, Credentials()));
+    port_ = standby_->port();
+    listen_ = address();
+    logger_->info("event=standing_by grpc={} reason=\"{}\"", address(),
+                  std::string(epoch.status().message()));
+    HWNAS_RETURN_IF_ERROR(WritePortFile());
+    leadership_->Start();
+    return absl::OkStatus();
+  }
+
+  // Called by the thread of `leadership_`, which must go on renewing.
+  void TakeOver(int64_t epoch) {
+    MutexLock lock(&mutex_);
+    if (stopping_) return;
+    take_over_ = std::thread([this, epoch] {
+      if (const absl::Status status = Lead(epoch); !status.ok()) Fail(status);
+    });
+  }
+
+  absl::Status Lead(int64_t epoch) {
+    HWNAS_ASSIGN_OR_RETURN(
+        journals_,
+        OpenPostgresJournalStore({.url = options_.store_url, .epoch = epoch}));
+    return ServeStudies();
+  }
+
+  // A client that checks health goes elsewhere while it is not sure who leads.
+  void SetSure(bool sure) {
+    MutexLock lock(&mutex_);
+    sure_ = sure;
+    if (serving_ != nullptr) {
+      serving_->GetHealthCheckService()->SetServingStatus(sure);
+    }
+  }
+
+  void Fail(const absl::Status& why) {
+    if (options_.on_failure) options_.on_failure(why);
+  }
+
+  static std::string ThisProcess() {
+    char host[256] = "?";
+    gethostname(host, sizeof(host) - 1);
+    return absl::StrCat(host, " process ", getpid());
+  }
+
+  static std::shared_ptr<grpc::ServerCredentials> Credentials() {
+    return grpc::InsecureServerCredentials();
+  }
+
+  // On `journals_`.
+  absl::Status ServeStudies() {
+    HWNAS_ASSIGN_OR_RETURN(
+        artifacts_, OpenFolderArtifactStore(
+                        {.folder = ArtifactsPath(options_.store),
+                         .max_artifact_bytes = kMaxArtifactBytes,
+                         .max_total_bytes = options_.max_artifacts_bytes}));
     HWNAS_ASSIGN_OR_RETURN(
         engine_, StudyEngine::Create({.lease_duration = options_.lease_duration,
                                       .tables_dir = options_.tables_dir,
@@ -98,40 +204,24 @@ class ServerImpl final : public Server {
                                       .clock = Clock::Real(),
                                       .metrics = metrics_.get(),
                                       .logger = logger_}));
-    if (!options_.metrics.empty()) {
-      HWNAS_ASSIGN_OR_RETURN(metrics_server_,
-                             MetricsServer::Start(options_.metrics, registry));
+    const bool stood_by = std::exchange(standby_, nullptr) != nullptr;
+    absl::Status served = Serve();
+    // The port that we listened on may take a moment to be free.
+    for (int i = 0; i < 40 && stood_by && absl::IsUnavailable(served); ++i) {
+      absl::SleepFor(absl::Milliseconds(50));
+      served = Serve();
     }
-    HWNAS_RETURN_IF_ERROR(Serve());
+    HWNAS_RETURN_IF_ERROR(served);
+    {
+      MutexLock lock(&mutex_);
+      if (!stopping_) serving_ = server_.get();
+      server_->GetHealthCheckService()->SetServingStatus(sure_);
+    }
     timer_ = std::thread([this] { RunTimer(); });
-    return WritePortFile();
+    logger_->info("event=serving grpc={} store={}", address(), options_.store);
+    return absl::OkStatus();
   }
 
-  std::string address() const override {
-    return absl::StrCat(options_.listen.substr(0, options_.listen.rfind(':')),
-                        ":", port_);
-  }
-
-  void Stop() override {
-    if (timer_.joinable()) {
-      {
-        MutexLock lock(&mutex_);
-        stopping_ = true;
-        changed_.SignalAll();
-      }
-      timer_.join();
-    }
-    if (server_ != nullptr) {
-      fleet_service_->CloseAll();
-      // Cuts off whoever still watches.
-      server_->Shutdown(std::chrono::system_clock::now() +
-                        std::chrono::milliseconds(500));
-      server_->Wait();
-      server_ = nullptr;
-    }
-  }
-
- private:
   absl::Status Serve() {
     study_service_ = std::make_unique<StudyServiceImpl>(
         engine_.get(), artifacts_.get(), metrics_.get());
@@ -145,8 +235,7 @@ class ServerImpl final : public Server {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(),
-                             &port_);
+    builder.AddListeningPort(listen_, Credentials(), &port_);
     builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
     builder.SetMaxSendMessageSize(kMaxMessageBytes);
     // One controller to an address.
@@ -184,8 +273,8 @@ class ServerImpl final : public Server {
             : absl::StrCat(
                   options_.metrics.substr(0, options_.metrics.rfind(':')), ":",
                   metrics_server_->port());
-    logger_->info("event=serving grpc={} metrics={} store={}", address(),
-                  metrics_address, options_.store);
+    logger_->info("event=listening grpc={} metrics={}", address(),
+                  metrics_address);
     if (options_.port_file.empty()) return absl::OkStatus();
     return WriteFileAtomically(
         options_.port_file,
@@ -208,9 +297,12 @@ class ServerImpl final : public Server {
 
   const ServerOptions options_;
   const std::shared_ptr<Logger> logger_;
-  int lock_fd_ = -1;
+  std::optional<StoreFolderLock> lock_;  // With SQLite.
+  std::string listen_;  // With the real port, once it is known.
   int port_ = 0;
   // In the order in which they stand on each other.
+  std::unique_ptr<Leadership> leadership_;  // nullptr with SQLite.
+  std::unique_ptr<StandbyServer> standby_;
   std::unique_ptr<JournalStore> journals_;
   std::unique_ptr<ArtifactStore> artifacts_;
   std::unique_ptr<ControllerMetrics> metrics_;
@@ -222,10 +314,14 @@ class ServerImpl final : public Server {
   std::unique_ptr<DeviceServiceImpl> device_service_;
   std::unique_ptr<grpc::Server> server_;
 
+  std::thread take_over_;
   std::thread timer_;
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool sure_ ABSL_GUARDED_BY(mutex_) = true;  // That no other one leads.
+  // server_, while it may be told so.
+  grpc::Server* serving_ ABSL_GUARDED_BY(mutex_) = nullptr;
 };
 
 }  // namespace

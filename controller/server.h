@@ -5,6 +5,7 @@
 //   server->Stop();
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,9 +22,19 @@ struct ServerOptions {
   std::string listen = "127.0.0.1:7420";
   // Folder of the journal and the artifacts; created if missing.
   std::string store;
+  // Of all artifacts together; 0: as much as the disk has.
+  int64_t max_artifacts_bytes = 0;
+  // Connection string of a PostgreSQL that keeps the journals instead; several
+  // controllers may share it, one of them leads. Empty: none. A secret.
+  std::string store_url;
+  // See PostgresLeaseOptions::duration.
+  absl::Duration leader_lease = absl::Seconds(4);
+  // Called at most once, by any thread: another controller leads now, or taking
+  // over failed. The process must end, since what it holds may be out of date.
+  std::function<void(const absl::Status& why)> on_failure;
   // host:port of /metrics; empty: none.
   std::string metrics = "127.0.0.1:9420";
-  // Written once the server serves: {"grpc": "host:port", "metrics": ...}.
+  // Written once the server listens: {"grpc": "host:port", "metrics": ...}.
   std::string port_file;
   // Listen beyond this machine although connections are not encrypted.
   bool insecure = false;
@@ -37,9 +48,10 @@ struct ServerOptions {
 // Owned by one thread.
 class Server {
  public:
-  // FAILED_PRECONDITION for `listen` beyond this machine without `insecure`;
-  // UNAVAILABLE for a port or a store in use; each in a sentence a person can
-  // act on.
+  // Returns once the server serves, or stands by while another controller
+  // leads. FAILED_PRECONDITION for `listen` beyond this machine without
+  // `insecure`; UNAVAILABLE for a port or a store in use; each in a sentence a
+  // person can act on.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options, std::shared_ptr<Logger> logger);
   virtual ~Server() = default;

@@ -17,21 +17,12 @@
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "store/artifact_store.h"
+#include "store/store_folder.h"
 
 namespace hwnas {
 namespace {
 
 namespace fs = std::filesystem;
-
-absl::Status SyncFolder(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("open ", path));
-  absl::Cleanup close_fd = [fd] { close(fd); };
-  if (fsync(fd) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("sync ", path));
-  }
-  return absl::OkStatus();
-}
 
 // Limits on the size of files count as a full disk.
 absl::Status AsStoreError(const absl::Status& status) {
@@ -53,8 +44,10 @@ absl::Status CheckDigest(absl::string_view digest) {
 // Thread-safe: files appear by rename, and Puts take turns.
 class FolderArtifactStore final : public ArtifactStore {
  public:
-  FolderArtifactStore(std::string folder, int64_t max_bytes)
-      : folder_(std::move(folder)), max_bytes_(max_bytes) {}
+  explicit FolderArtifactStore(const FolderArtifactOptions& options)
+      : folder_(options.folder),
+        max_bytes_(options.max_artifact_bytes),
+        max_total_bytes_(options.max_total_bytes) {}
 
   absl::StatusOr<std::string> Put(absl::string_view data) override {
     if (static_cast<int64_t>(data.size()) > max_bytes_) {
@@ -73,6 +66,8 @@ class FolderArtifactStore final : public ArtifactStore {
       utimensat(AT_FDCWD, path.c_str(), nullptr, 0);  // It was put now.
       return digest;
     }
+    HWNAS_RETURN_IF_ERROR(CheckRoom(static_cast<int64_t>(data.size())));
+    const int64_t replaced_bytes = SizeOf(path);
     // Absent, or damaged and now repaired.
     if (mkdir(parent.c_str(), 0755) == 0) {
       if (absl::Status status = SyncFolder(folder_); !status.ok()) {
@@ -85,6 +80,7 @@ class FolderArtifactStore final : public ArtifactStore {
     if (absl::Status status = WriteFileAtomically(path, data); !status.ok()) {
       return AsStoreError(status);
     }
+    total_bytes_ += static_cast<int64_t>(data.size()) - replaced_bytes;
     return digest;
   }
 
@@ -108,7 +104,13 @@ class FolderArtifactStore final : public ArtifactStore {
   absl::Status Delete(absl::string_view digest) override {
     HWNAS_RETURN_IF_ERROR(CheckDigest(digest));
     const std::string path = PathOf(digest);
-    if (unlink(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+    MutexLock lock(&put_mutex_);
+    const int64_t bytes = SizeOf(path);
+    if (unlink(path.c_str()) == 0) {
+      total_bytes_ -= bytes;
+      return absl::OkStatus();
+    }
+    if (errno == ENOENT) return absl::OkStatus();
     return absl::ErrnoToStatus(errno, absl::StrCat("delete ", path));
   }
 
@@ -129,6 +131,15 @@ class FolderArtifactStore final : public ArtifactStore {
     return artifacts;
   }
 
+  // Counts what is there.
+  absl::Status Measure() {
+    MutexLock lock(&put_mutex_);
+    return ForEachFile([this](const fs::path& path)
+                           ABSL_EXCLUSIVE_LOCKS_REQUIRED(put_mutex_) {
+                             total_bytes_ += SizeOf(path);
+                           });
+  }
+
   // What a crash in the middle of Put left behind.
   absl::Status RemoveTemporaries() {
     return ForEachFile([](const fs::path& path) {
@@ -139,6 +150,25 @@ class FolderArtifactStore final : public ArtifactStore {
   }
 
  private:
+  // 0 if it is not there.
+  static int64_t SizeOf(const std::string& path) {
+    struct stat info;
+    return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode)
+               ? info.st_size
+               : 0;
+  }
+
+  absl::Status CheckRoom(int64_t bytes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(put_mutex_) {
+    if (max_total_bytes_ == 0 || total_bytes_ + bytes <= max_total_bytes_) {
+      return absl::OkStatus();
+    }
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "artifact store ", folder_, " is full: it has ", total_bytes_, " of ",
+        max_total_bytes_, " bytes and ", bytes,
+        " more do not fit; allow more, or cancel studies that are not needed"));
+  }
+
   std::string PathOf(absl::string_view digest) const {
     return absl::StrCat(folder_, "/", digest.substr(0, 2), "/", digest);
   }
@@ -163,22 +193,25 @@ class FolderArtifactStore final : public ArtifactStore {
 
   const std::string folder_;
   const int64_t max_bytes_;
+  const int64_t max_total_bytes_;
   Mutex put_mutex_;
+  int64_t total_bytes_ ABSL_GUARDED_BY(put_mutex_) = 0;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ArtifactStore>> OpenFolderArtifactStore(
-    const std::string& folder, int64_t max_artifact_bytes) {
-  if (max_artifact_bytes < 1) {
+    const FolderArtifactOptions& options) {
+  if (options.max_artifact_bytes < 1 || options.max_total_bytes < 0) {
     return absl::InvalidArgumentError(
-        absl::StrCat("largest artifact of ", max_artifact_bytes,
-                     " bytes: expected at least 1"));
+        absl::StrCat("artifacts of at most ", options.max_artifact_bytes,
+                     " bytes, ", options.max_total_bytes,
+                     " bytes together: expected at least 1, and at least 0"));
   }
-  HWNAS_RETURN_IF_ERROR(MakeDirectories(folder));
-  auto store =
-      std::make_unique<FolderArtifactStore>(folder, max_artifact_bytes);
-  HWNAS_RETURN_IF_ERROR(store->RemoveTemporaries());
+  HWNAS_RETURN_IF_ERROR(MakeDirectories(options.folder));
+  auto store = std::make_unique<FolderArtifactStore>(options);
+  if (!options.shared) HWNAS_RETURN_IF_ERROR(store->RemoveTemporaries());
+  HWNAS_RETURN_IF_ERROR(store->Measure());
   return store;
 }
 

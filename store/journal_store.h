@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "hwnas/v1/journal.pb.h"
 
@@ -23,7 +24,7 @@ namespace hwnas {
 // - Events of a study are read back in the order of their appends, numbered
 //   from 1 without gaps.
 // - A failed Append leaves the store usable; the same events may be tried
-// again.
+//   again.
 class JournalStore {
  public:
   virtual ~JournalStore() = default;
@@ -32,7 +33,8 @@ class JournalStore {
   // `expected_size` is the number of events the caller believes are there:
   // FAILED_PRECONDITION if somebody else appended meanwhile. The first append
   // (expected_size 0) creates the study. RESOURCE_EXHAUSTED (disk full) and
-  // UNAVAILABLE (store gone) may be retried.
+  // UNAVAILABLE (store gone) may be retried. ABORTED: this process is no longer
+  // the leader of a shared store (store/leader_lease.h), for good.
   virtual absl::Status Append(absl::string_view study_id, int64_t expected_size,
                               absl::Span<v1::JournalEvent> events) = 0;
 
@@ -60,5 +62,22 @@ struct SqliteOptions {
 // this program knows is FAILED_PRECONDITION; an older one is migrated forward.
 absl::StatusOr<std::unique_ptr<JournalStore>> OpenSqliteJournalStore(
     const SqliteOptions& options);
+
+struct PostgresOptions {
+  // "postgresql://user@host:5432/database" or "host=... dbname=...". A secret,
+  // if it holds a password: it appears in no message.
+  std::string url;
+  // Of LeaderLease::TryAcquire: appends are refused once another process leads.
+  // 0: not fenced, for a store that nobody shares.
+  int64_t epoch = 0;
+  // No call takes much longer.
+  absl::Duration timeout = absl::Seconds(10);
+};
+
+// The schema "hwnas" of a PostgreSQL database (15 or newer), created if it is
+// missing and migrated forward like SQLite's. While the server is away calls
+// are UNAVAILABLE; the connection is made again by itself.
+absl::StatusOr<std::unique_ptr<JournalStore>> OpenPostgresJournalStore(
+    const PostgresOptions& options);
 
 }  // namespace hwnas

@@ -2,7 +2,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <deque>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -13,6 +12,7 @@
 #include "common/files.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
+#include "store/group_commit.h"
 #include "store/journal_checks.h"
 #include "store/journal_store.h"
 #include "store/sqlite_connection.h"
@@ -37,10 +37,6 @@ constexpr const char* kMigrations[] = {
     "ALTER TABLE event ADD COLUMN count INTEGER NOT NULL DEFAULT 1;",
 };
 constexpr int64_t kSchemaVersion = std::size(kMigrations);
-
-// One commit carries at most so much, so that nobody waits long for others.
-constexpr size_t kMaxBatchAppends = 1024;
-constexpr size_t kMaxBatchBytes = size_t{16} << 20;
 
 // What a read takes at once; `visit` runs between pages.
 constexpr int kPageRows = 512;
@@ -142,9 +138,7 @@ absl::StatusOr<SqliteConnection> OpenConnection(const SqliteOptions& options) {
   return db;
 }
 
-// Appends that wait at the same time share one transaction, hence one sync. The
-// first of them leads: it takes all that wait, writes and commits them, and
-// wakes the others, each with its own status; meanwhile the next ones gather.
+// Appends that wait at the same time share one transaction (GroupCommit).
 //
 // Thread-safe. Lock order: none is ever held with another.
 class SqliteJournalStore final : public JournalStore {
@@ -166,20 +160,7 @@ class SqliteJournalStore final : public JournalStore {
   absl::Status Append(absl::string_view study_id, int64_t expected_size,
                       absl::Span<v1::JournalEvent> events) override {
     HWNAS_RETURN_IF_ERROR(CheckAppend(study_id, expected_size));
-    Waiting self;
-    self.study_id = study_id;
-    self.expected_size = expected_size;
-    self.payloads.reserve(events.size());
-    for (size_t i = 0; i < events.size(); ++i) {
-      events[i].set_sequence(expected_size + 1 + static_cast<int64_t>(i));
-      self.bytes +=
-          self.payloads.emplace_back(events[i].SerializeAsString()).size();
-    }
-    Enqueue(&self);
-    if (!self.status.ok()) {
-      for (v1::JournalEvent& event : events) event.clear_sequence();
-    }
-    return std::move(self.status);
+    return group_.Append(study_id, expected_size, events);
   }
 
   absl::Status Read(
@@ -237,16 +218,6 @@ class SqliteJournalStore final : public JournalStore {
   }
 
  private:
-  // An Append on its way; lives on the stack of its caller.
-  struct Waiting {
-    absl::string_view study_id;
-    int64_t expected_size = 0;
-    std::vector<std::string> payloads;
-    size_t bytes = 0;
-    absl::Status status;
-    bool done = false;
-  };
-
   // The events of one append.
   struct Row {
     int64_t first = 0;
@@ -286,61 +257,16 @@ class SqliteJournalStore final : public JournalStore {
     return absl::OkStatus();
   }
 
-  // Returns when `self` is done.
-  void Enqueue(Waiting* self) {
-    MutexLock lock(&queue_mutex_);
-    queue_.push_back(self);
-    while (!self->done) {
-      if (leading_) {
-        batch_done_.Wait(&queue_mutex_);
-        continue;
-      }
-      leading_ = true;
-      std::vector<Waiting*> batch;
-      size_t bytes = 0;
-      while (
-          !queue_.empty() && batch.size() < kMaxBatchAppends &&
-          (batch.empty() || bytes + queue_.front()->bytes <= kMaxBatchBytes)) {
-        bytes += queue_.front()->bytes;
-        batch.push_back(queue_.front());
-        queue_.pop_front();
-      }
-      queue_mutex_.Unlock();
-      WriteBatch(batch);
-      queue_mutex_.Lock();
-      leading_ = false;
-      for (Waiting* waiting : batch) waiting->done = true;
-      batch_done_.SignalAll();
-    }
-  }
-
-  // Sets the status of each. Called by the leader only, of which there is one
-  // at a time: it owns the writing connection.
-  void WriteBatch(absl::Span<Waiting* const> batch) {
-    const absl::Status status = TryCommit(batch);
-    if (status.ok()) return;
-    if (batch.size() == 1) {
-      batch[0]->status = status;
-      return;
-    }
-    // One of them may be at fault (too large for the space that is left): each
-    // gets its own chance.
-    for (Waiting* const& waiting : batch) {
-      absl::Status alone = TryCommit({&waiting, 1});
-      if (!alone.ok()) waiting->status = std::move(alone);
-    }
-  }
-
-  // All of `batch` in one transaction. An error means that nothing was
-  // committed; OK, that each whose status is OK was.
-  absl::Status TryCommit(absl::Span<Waiting* const> batch) {
+  // See GroupCommit::Commit. One call at a time: it owns the writing
+  // connection.
+  absl::Status TryCommit(GroupCommit::Batch batch) {
     HWNAS_RETURN_IF_ERROR(CheckFileIsThere());
     HWNAS_RETURN_IF_ERROR(Run(&begin_));
     absl::Cleanup rollback = [this] {
       // After some errors SQLite has already rolled back.
       if (writer_.InTransaction()) (void)writer_.Execute("ROLLBACK");
     };
-    for (Waiting* waiting : batch) {
+    for (WaitingAppend* waiting : batch) {
       HWNAS_ASSIGN_OR_RETURN(int64_t size,
                              SizeOf(&writer_, &size_, waiting->study_id));
       if (size != waiting->expected_size) {
@@ -444,14 +370,12 @@ class SqliteJournalStore final : public JournalStore {
   const dev_t device_;
   const ino_t inode_;
 
-  // Used by the leader only. Declared before its statements, which go first.
+  // Used by TryCommit only. Declared before its statements, which go first.
   SqliteConnection writer_;
   SqliteStatement begin_, commit_, size_, insert_;
 
-  Mutex queue_mutex_;
-  CondVar batch_done_;
-  std::deque<Waiting*> queue_ ABSL_GUARDED_BY(queue_mutex_);
-  bool leading_ ABSL_GUARDED_BY(queue_mutex_) = false;
+  GroupCommit group_{
+      [this](GroupCommit::Batch batch) { return TryCommit(batch); }};
 
   Mutex reader_mutex_;
   SqliteConnection reader_ ABSL_GUARDED_BY(reader_mutex_);

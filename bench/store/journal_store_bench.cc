@@ -1,8 +1,10 @@
-// Durable appends and reads of the SQLite journal. The folder is TMPDIR: put it
-// on the disk in question. docs/store.md lists results.
+// Durable appends and reads of a journal: SQLite's in a folder of TMPDIR, which
+// should be on the disk in question; or with $HWNAS_STORE_URL PostgreSQL's,
+// where studies named "bench-..." are left. docs/store.md lists results.
 #include <benchmark/benchmark.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -22,12 +24,21 @@ std::string Folder() {
 
 std::unique_ptr<JournalStore> OpenFresh() {
   fs::remove_all(Folder());
-  auto store = OpenSqliteJournalStore({.path = Folder() + "/journal.db"});
+  const char* url = std::getenv("HWNAS_STORE_URL");
+  auto store = url == nullptr
+                   ? OpenSqliteJournalStore({.path = Folder() + "/journal.db"})
+                   : OpenPostgresJournalStore({.url = url});
   if (!store.ok()) {
     fprintf(stderr, "%s\n", store.status().ToString().c_str());
     exit(1);
   }
   return *std::move(store);
+}
+
+// An id that no study has had.
+std::string NewStudy() {
+  static std::atomic<int> count = 0;
+  return absl::StrCat("bench-", getpid(), "-", ++count);
 }
 
 // About 200 bytes, like a finished stage with one measurement.
@@ -56,7 +67,7 @@ v1::JournalEvent Event() {
 void BM_DurableAppend(benchmark::State& state) {
   static std::unique_ptr<JournalStore> store;
   if (state.thread_index() == 0) store = OpenFresh();
-  const std::string study = absl::StrCat("study-", state.thread_index());
+  const std::string study = NewStudy();
   std::vector<v1::JournalEvent> events(state.range(0), Event());
   int64_t size = 0;
   for (auto _ : state) {
@@ -80,17 +91,19 @@ BENCHMARK(BM_DurableAppend)->Arg(64)->Threads(8)->UseRealTime();
 
 void BM_Read(benchmark::State& state) {
   const std::unique_ptr<JournalStore> store = OpenFresh();
+  const std::string study = NewStudy();
   std::vector<v1::JournalEvent> events(1000, Event());
   for (int64_t size = 0; size < state.range(0); size += 1000) {
-    if (!store->Append("a", size, absl::MakeSpan(events)).ok()) exit(1);
+    if (!store->Append(study, size, absl::MakeSpan(events)).ok()) exit(1);
   }
   for (auto _ : state) {
     int64_t count = 0;
-    const absl::Status status = store->Read("a", 0, [&](v1::JournalEvent&& e) {
-      benchmark::DoNotOptimize(e);
-      ++count;
-      return absl::OkStatus();
-    });
+    const absl::Status status =
+        store->Read(study, 0, [&](v1::JournalEvent&& e) {
+          benchmark::DoNotOptimize(e);
+          ++count;
+          return absl::OkStatus();
+        });
     if (!status.ok() || count != state.range(0)) {
       state.SkipWithError("read failed");
     }

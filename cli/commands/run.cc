@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 
 #include "absl/cleanup/cleanup.h"
@@ -209,6 +210,8 @@ class EmbeddedRun {
     const std::string port_file = folder_->Path("store/ports.json");
     std::error_code error;
     fs::remove(port_file, error);
+    // Its store is this folder, whatever a cluster's is.
+    unsetenv("HWNAS_STORE_URL");
     HWNAS_RETURN_IF_ERROR(supervisor_.Start(
         {"controller",
          [this, port_file] {

@@ -5,10 +5,10 @@
 #include <set>
 
 #include "common/rng.h"
+#include "controller/study/history_check.h"
 #include "gmock/gmock.h"
 #include "nas/pareto/pareto.h"
 #include "tests/integration/cluster.h"
-#include "tests/integration/journal_checker.h"
 
 namespace hwnas {
 namespace {
@@ -148,7 +148,8 @@ TEST(Kill, AnyProcessAtAnyMomentLosesAndRepeatsNothing) {
   auto store =
       OpenSqliteJournalStore({.path = cluster.dir() + "/store/journal.db"});
   ASSERT_TRUE(store.ok()) << store.status();
-  const JournalReport report = CheckJournal(**store, "killed");
+  const controller::HistoryReport report =
+      controller::CheckHistory(**store, "killed");
   EXPECT_THAT(report.violations, IsEmpty());
   EXPECT_EQ(report.proposed, create.spec().budget().trials());
   EXPECT_EQ(report.lost, 0);

@@ -61,6 +61,14 @@ class Process {
     Wait(absl::Seconds(30));
   }
 
+  bool Running() {
+    siginfo_t info = {};
+    return pid_ > 0 && !reaped_ &&
+           waitid(P_PID, static_cast<id_t>(pid_), &info,
+                  WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == 0;
+  }
+
   // Exit code, 128 + signal, or -1 if it has not ended in time (then killed).
   int Wait(absl::Duration timeout) {
     if (pid_ <= 0) return 127;

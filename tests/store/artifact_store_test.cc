@@ -31,7 +31,8 @@ class FolderArtifactStoreTest : public ::testing::Test {
 
   void Open() {
     absl::StatusOr<std::unique_ptr<ArtifactStore>> store =
-        OpenFolderArtifactStore(folder_, 1000);
+        OpenFolderArtifactStore(
+            {.folder = folder_, .max_artifact_bytes = 1000});
     ASSERT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
   }
@@ -86,6 +87,37 @@ TEST_F(FolderArtifactStoreTest, RefusesWhatIsTooLarge) {
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("1001 bytes is too large: expected at most 1000"));
+}
+
+TEST_F(FolderArtifactStoreTest, TakesNoMoreThanItMay) {
+  const auto open = [&] {
+    store_ = *OpenFolderArtifactStore({.folder = folder_,
+                                       .max_artifact_bytes = 1000,
+                                       .max_total_bytes = 1000});
+  };
+  open();
+  const std::string a = *store_->Put(std::string(600, 'a'));
+  const absl::Status full = store_->Put(std::string(401, 'b')).status();
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(full.message()),
+              HasSubstr("it has 600 of 1000 bytes and 401 more do not fit"));
+  EXPECT_TRUE(store_->Put(std::string(600, 'a')).ok());  // It is there.
+  EXPECT_TRUE(store_->Put(std::string(400, 'c')).ok());
+  // What lies there counts after a restart, what is deleted does not.
+  open();
+  EXPECT_FALSE(store_->Put("d").ok());
+  ASSERT_TRUE(store_->Delete(a).ok());
+  ASSERT_TRUE(store_->Delete(a).ok());
+  EXPECT_TRUE(store_->Put(std::string(600, 'd')).ok());
+  EXPECT_FALSE(store_->Put("e").ok());
+}
+
+TEST_F(FolderArtifactStoreTest, LeavesWhatAnotherProcessIsWriting) {
+  const std::string temporary = PathOf(*store_->Put("x")) + ".tmp.123";
+  std::ofstream(temporary) << "half";
+  ASSERT_TRUE(
+      OpenFolderArtifactStore({.folder = folder_, .shared = true}).ok());
+  EXPECT_TRUE(fs::exists(temporary));
 }
 
 TEST_F(FolderArtifactStoreTest, RefusesNamesThatAreNoDigest) {
@@ -155,7 +187,7 @@ TEST(OpenFolderArtifactStore, NamesAFolderThatCannotBe) {
       absl::StrCat(::testing::TempDir(), "/artifact_file_", getpid());
   std::ofstream(file) << "x";
   const absl::Status status =
-      OpenFolderArtifactStore(file + "/sub", 1000).status();
+      OpenFolderArtifactStore({.folder = file + "/sub"}).status();
   EXPECT_FALSE(status.ok());
   EXPECT_THAT(std::string(status.message()), HasSubstr(file));
   fs::remove(file);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/postgres_server.h"
 
 namespace hwnas {
 namespace {
@@ -28,6 +29,16 @@ const StoreKind kKinds[] = {
      [](const std::string& folder) {
        absl::StatusOr<std::unique_ptr<JournalStore>> store =
            OpenSqliteJournalStore({.path = folder + "/journal.db"});
+       EXPECT_TRUE(store.ok()) << store.status();
+       return *std::move(store);
+     }},
+    {"Postgres",
+     [](const std::string&) -> std::unique_ptr<JournalStore> {
+       const auto& server = PostgresServer::Shared();
+       if (!server.ok()) return nullptr;
+       (*server)->Clear();
+       absl::StatusOr<std::unique_ptr<JournalStore>> store =
+           OpenPostgresJournalStore({.url = (*server)->url()});
        EXPECT_TRUE(store.ok()) << store.status();
        return *std::move(store);
      }},
@@ -52,6 +63,11 @@ class JournalStoreTest : public ::testing::TestWithParam<StoreKind> {
                            GetParam().name, "_", getpid());
     std::filesystem::remove_all(folder_);
     store_ = GetParam().create(folder_);
+    if (store_ == nullptr) {
+      const absl::Status status = PostgresServer::Shared().status();
+      ASSERT_TRUE(absl::IsNotFound(status)) << status;
+      GTEST_SKIP() << status.message();
+    }
   }
   void TearDown() override {
     store_.reset();
