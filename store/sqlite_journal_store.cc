@@ -142,9 +142,10 @@ absl::StatusOr<SqliteConnection> OpenConnection(const SqliteOptions& options) {
   return db;
 }
 
-// Appends that wait at the same time share one transaction, hence one sync. The
-// first of them leads: it takes all that wait, writes and commits them, and
-// wakes the others, each with its own status; meanwhile the next ones gather.
+// Appends that wait at the same time share one transaction, hence one sync. Of
+// their callers the first leads: it takes all that wait, writes and commits
+// them, and wakes the others, each with its own status; meanwhile the next ones
+// gather.
 //
 // Thread-safe. Lock order: none is ever held with another.
 class SqliteJournalStore final : public JournalStore {
@@ -165,21 +166,32 @@ class SqliteJournalStore final : public JournalStore {
 
   absl::Status Append(absl::string_view study_id, int64_t expected_size,
                       absl::Span<v1::JournalEvent> events) override {
-    HWNAS_RETURN_IF_ERROR(CheckAppend(study_id, expected_size));
-    Waiting self;
-    self.study_id = study_id;
+    const absl::Status status = Start(study_id, expected_size, events)->Wait();
+    if (!status.ok()) {
+      for (v1::JournalEvent& event : events) event.clear_sequence();
+    }
+    return status;
+  }
+
+  std::shared_ptr<PendingAppend> Start(
+      absl::string_view study_id, int64_t expected_size,
+      absl::Span<v1::JournalEvent> events) override {
+    auto pending = std::make_shared<Pending>(this);
+    Waiting& self = pending->waiting;
+    self.study_id = std::string(study_id);
     self.expected_size = expected_size;
+    self.status = CheckAppend(study_id, expected_size);
+    self.done = !self.status.ok();
+    if (self.done) return pending;
     self.payloads.reserve(events.size());
     for (size_t i = 0; i < events.size(); ++i) {
       events[i].set_sequence(expected_size + 1 + static_cast<int64_t>(i));
       self.bytes +=
           self.payloads.emplace_back(events[i].SerializeAsString()).size();
     }
-    Enqueue(&self);
-    if (!self.status.ok()) {
-      for (v1::JournalEvent& event : events) event.clear_sequence();
-    }
-    return std::move(self.status);
+    MutexLock lock(&queue_mutex_);
+    queue_.push_back(&self);
+    return pending;
   }
 
   absl::Status Read(
@@ -237,14 +249,27 @@ class SqliteJournalStore final : public JournalStore {
   }
 
  private:
-  // An Append on its way; lives on the stack of its caller.
+  // An append on its way.
   struct Waiting {
-    absl::string_view study_id;
+    std::string study_id;
     int64_t expected_size = 0;
     std::vector<std::string> payloads;
     size_t bytes = 0;
     absl::Status status;
     bool done = false;
+  };
+
+  // Holds its place in the queue for as long as that needs it.
+  class Pending final : public PendingAppend {
+   public:
+    explicit Pending(SqliteJournalStore* store) : store_(store) {}
+    ~Pending() override { (void)Wait(); }
+    absl::Status Wait() override { return store_->Await(&waiting); }
+
+    Waiting waiting;
+
+   private:
+    SqliteJournalStore* const store_;
   };
 
   // The events of one append.
@@ -286,10 +311,9 @@ class SqliteJournalStore final : public JournalStore {
     return absl::OkStatus();
   }
 
-  // Returns when `self` is done.
-  void Enqueue(Waiting* self) {
+  // Returns when `self`, which is in the queue, is done.
+  absl::Status Await(Waiting* self) {
     MutexLock lock(&queue_mutex_);
-    queue_.push_back(self);
     while (!self->done) {
       if (leading_) {
         batch_done_.Wait(&queue_mutex_);
@@ -312,6 +336,7 @@ class SqliteJournalStore final : public JournalStore {
       for (Waiting* waiting : batch) waiting->done = true;
       batch_done_.SignalAll();
     }
+    return self->status;
   }
 
   // Sets the status of each. Called by the leader only, of which there is one
