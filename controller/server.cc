@@ -39,6 +39,7 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr int kMaxServerThreads = 64;
+constexpr int kIdleServerThreads = 16;
 
 class ServerImpl final : public Server {
  public:
@@ -247,6 +248,12 @@ class ServerImpl final : public Server {
     builder.AddChannelArgument(
         GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
         kKeepaliveTimeMs / 2);
+    // Threads that have answered a call stay for the next: to end and start one
+    // for each call takes longer than most calls.
+    using Option = grpc::ServerBuilder::SyncServerOption;
+    builder.SetSyncServerOption(Option::NUM_CQS, 1);
+    builder.SetSyncServerOption(Option::MIN_POLLERS, 2);
+    builder.SetSyncServerOption(Option::MAX_POLLERS, kIdleServerThreads);
     grpc::ResourceQuota quota("controller");
     quota.SetMaxThreads(kMaxServerThreads);
     builder.SetResourceQuota(quota);
