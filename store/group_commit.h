@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,12 +15,13 @@
 #include "absl/types/span.h"
 #include "common/mutex.h"
 #include "hwnas/v1/journal.pb.h"
+#include "store/journal_store.h"
 
 namespace hwnas {
 
-// An append on its way; lives on the stack of its caller.
+// An append on its way.
 struct WaitingAppend {
-  absl::string_view study_id;
+  std::string study_id;
   int64_t expected_size = 0;
   std::vector<std::string> payloads;  // Serialized events.
   size_t bytes = 0;                   // Of all payloads.
@@ -27,9 +29,9 @@ struct WaitingAppend {
   bool done = false;
 };
 
-// The first append to come leads: it takes all that wait, has them committed,
-// and wakes the others, each with its own status; meanwhile the next ones
-// gather. A lone append pays for no hand-over between threads.
+// Of those who wait the first leads: it takes all appends that were begun, has
+// them committed, and wakes the others, each with its own status; meanwhile the
+// next ones gather. A lone append pays for no hand-over between threads.
 //
 // Thread-safe.
 class GroupCommit {
@@ -41,12 +43,18 @@ class GroupCommit {
 
   explicit GroupCommit(Commit commit) : commit_(std::move(commit)) {}
 
-  // Numbers and serializes `events` and returns once they are committed or
-  // refused; refused ones lose their numbers again.
+  // See JournalStore::Start and Append.
+  std::shared_ptr<PendingAppend> Start(absl::string_view study_id,
+                                       int64_t expected_size,
+                                       absl::Span<v1::JournalEvent> events);
   absl::Status Append(absl::string_view study_id, int64_t expected_size,
                       absl::Span<v1::JournalEvent> events);
 
  private:
+  class Pending;
+
+  // Returns when `append`, which is in the queue, is done.
+  absl::Status Await(WaitingAppend* append);
   // Sets the status of each.
   void Write(Batch batch);
 

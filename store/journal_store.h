@@ -16,6 +16,15 @@
 
 namespace hwnas {
 
+// An append that was begun; see JournalStore::Start. Thread-safe.
+class PendingAppend {
+ public:
+  virtual ~PendingAppend() = default;
+
+  // Returns, as often as it is called, what JournalStore::Append would have.
+  virtual absl::Status Wait() = 0;
+};
+
 // Thread-safe.
 //
 // Promises, each shown by tests/store/journal_store_test.cc:
@@ -37,6 +46,14 @@ class JournalStore {
   // the leader of a shared store (store/leader_lease.h), for good.
   virtual absl::Status Append(absl::string_view study_id, int64_t expected_size,
                               absl::Span<v1::JournalEvent> events) = 0;
+
+  // Begins an append and returns at once, so that its caller can release a lock
+  // before it waits. Appends to a study that are begun one after the other take
+  // effect in that order: if one fails, so do those that expect its events. The
+  // store must outlive the answer. Unless a store does better it appends first.
+  virtual std::shared_ptr<PendingAppend> Start(
+      absl::string_view study_id, int64_t expected_size,
+      absl::Span<v1::JournalEvent> events);
 
   // Calls `visit` for each event with sequence > `after`, in order, until it
   // returns an error, which is passed on. NOT_FOUND if there is no such study.

@@ -9,19 +9,25 @@
 #include "store/group_commit.h"
 #include "store/journal_checks.h"
 #include "store/journal_store.h"
+#include "store/packed_events.h"
 #include "store/postgres_connection.h"
 #include "store/postgres_schema.h"
 
 namespace hwnas {
 namespace {
 
-// What a read takes at once; `visit` runs between pages.
+// What a read takes at once, from the append that has event $2 + 1; `visit`
+// runs between pages.
 constexpr char kPage[] =
-    "SELECT sequence, payload FROM ("
-    "  SELECT sequence, payload, sum(octet_length(payload)) OVER (ORDER BY "
-    "sequence ROWS UNBOUNDED PRECEDING) - octet_length(payload) AS bytes_before"
-    "  FROM hwnas.event WHERE study_id = $1 AND sequence > $2"
-    "  ORDER BY sequence LIMIT 4096) AS page "
+    "SELECT sequence, count, payload FROM ("
+    "  SELECT sequence, count, payload, sum(octet_length(payload)) OVER (ORDER "
+    "BY sequence ROWS UNBOUNDED PRECEDING) - octet_length(payload) AS "
+    "bytes_before"
+    "  FROM hwnas.event WHERE study_id = $1 AND sequence >= coalesce(("
+    "    SELECT max(sequence) FROM hwnas.event"
+    "    WHERE study_id = $1 AND sequence <= $2 + 1), 1)"
+    "  AND sequence + count > $2 + 1"
+    "  ORDER BY sequence LIMIT 1024) AS page "
     "WHERE bytes_before < 4194304 ORDER BY sequence";
 
 // From one study to the next by the index, not over all events.
@@ -49,8 +55,13 @@ class PostgresJournalStore final : public JournalStore {
 
   absl::Status Append(absl::string_view study_id, int64_t expected_size,
                       absl::Span<v1::JournalEvent> events) override {
-    HWNAS_RETURN_IF_ERROR(CheckAppend(study_id, expected_size));
     return group_.Append(study_id, expected_size, events);
+  }
+
+  std::shared_ptr<PendingAppend> Start(
+      absl::string_view study_id, int64_t expected_size,
+      absl::Span<v1::JournalEvent> events) override {
+    return group_.Start(study_id, expected_size, events);
   }
 
   absl::Status Read(
@@ -67,17 +78,16 @@ class PostgresJournalStore final : public JournalStore {
       if (page.count() == 0) break;
       exists = true;
       for (int row = 0; row < page.count(); ++row) {
-        if (page.Int(row, 0) != ++after) {
-          return Damaged(study_id, after, "is missing");
+        const int64_t first = page.Int(row, 0), count = page.Int(row, 1);
+        if (first > after + 1) {
+          return Damaged(study_id, after + 1, "is missing");
         }
-        v1::JournalEvent event;
-        const absl::string_view payload = page.Bytes(row, 1);
-        if (!event.ParseFromArray(payload.data(),
-                                  static_cast<int>(payload.size())) ||
-            event.sequence() != after) {
-          return Damaged(study_id, after, "cannot be decoded");
-        }
-        HWNAS_RETURN_IF_ERROR(visit(std::move(event)));
+        HWNAS_RETURN_IF_ERROR(UnpackEvents(
+            page.Bytes(row, 2), first, count, after, visit,
+            [&](int64_t sequence) {
+              return Damaged(study_id, sequence, "cannot be decoded");
+            }));
+        after = first + count - 1;
       }
     }
     if (exists) return absl::OkStatus();
@@ -102,15 +112,16 @@ class PostgresJournalStore final : public JournalStore {
   // See GroupCommit::Commit. One call at a time: it owns the writing
   // connection.
   absl::Status Commit(GroupCommit::Batch batch) {
-    std::vector<absl::string_view> studies, payloads;
+    std::vector<absl::string_view> studies;
     std::vector<int64_t> sizes, counts;
+    std::vector<std::string> packed;
     for (const WaitingAppend* append : batch) {
       studies.push_back(append->study_id);
       sizes.push_back(append->expected_size);
       counts.push_back(static_cast<int64_t>(append->payloads.size()));
-      payloads.insert(payloads.end(), append->payloads.begin(),
-                      append->payloads.end());
+      packed.push_back(PackEvents(append->payloads));
     }
+    const std::vector<absl::string_view> payloads(packed.begin(), packed.end());
     const std::vector<PostgresValue> values = {
         PostgresInt(epoch_), PostgresTexts(studies), PostgresInts(sizes),
         PostgresInts(counts), PostgresBlobs(payloads)};

@@ -11,15 +11,24 @@ namespace {
 // Step i brings the schema from version i to i + 1. Steps are never edited once
 // released: append another.
 constexpr const char* kMigrations[] = {
-    // epoch is the key, so that renewing a lease (which leaves it alone) does
-    // not wait for appends (which lock the key), and taking over does.
+    // A row of `event` is an append, `sequence` the number of its first event:
+    // of two that begin at one place only one can be inserted.
+    //
+    // The epoch is the key of `leader`, so that renewing a lease, which leaves
+    // it alone, does not wait for appends, which lock it; taking over does.
     R"sql(
 CREATE TABLE hwnas.event (
   study_id text COLLATE "C" NOT NULL,
   sequence bigint NOT NULL CHECK (sequence >= 1),
+  count bigint NOT NULL CHECK (count >= 1),
   payload bytea NOT NULL,
   PRIMARY KEY (study_id, sequence)
 );
+BEGIN
+  ALTER TABLE hwnas.event ALTER payload SET COMPRESSION lz4;
+EXCEPTION WHEN feature_not_supported THEN
+  NULL;  -- A server built without it.
+END;
 CREATE TABLE hwnas.leader (
   epoch bigint PRIMARY KEY,
   holder text NOT NULL,
@@ -31,7 +40,7 @@ CREATE TABLE hwnas.leader (
 INSERT INTO hwnas.leader VALUES
   (0, '', 0, '-infinity', '-infinity', '-infinity');
 
--- Appends counts[i] of the payloads, in order, to each studies[i] that has
+-- Appends payloads[i], which holds counts[i] events, to each studies[i] that has
 -- sizes[i] events. Returns how many each had. leader_epoch 0: not fenced.
 CREATE FUNCTION hwnas.append(leader_epoch bigint, studies text[],
                              sizes bigint[], counts bigint[], payloads bytea[])
@@ -39,7 +48,6 @@ RETURNS bigint[] LANGUAGE plpgsql AS $$
 DECLARE
   had bigint[] := '{}';
   size bigint;
-  done bigint := 0;
 BEGIN
   IF leader_epoch > 0 THEN
     PERFORM 1 FROM hwnas.leader WHERE epoch = leader_epoch FOR KEY SHARE;
@@ -51,15 +59,14 @@ BEGIN
     END IF;
   END IF;
   FOR i IN 1 .. cardinality(studies) LOOP
-    SELECT coalesce(max(sequence), 0) INTO size
-    FROM hwnas.event WHERE study_id = studies[i];
-    IF size = sizes[i] THEN
+    SELECT sequence + count - 1 INTO size FROM hwnas.event
+    WHERE study_id = studies[i] ORDER BY sequence DESC LIMIT 1;
+    size := coalesce(size, 0);
+    IF size = sizes[i] AND counts[i] > 0 THEN
       INSERT INTO hwnas.event
-      SELECT studies[i], size + n, payloads[done + n]
-      FROM generate_series(1, counts[i]) AS n;
+      VALUES (studies[i], size + 1, counts[i], payloads[i]);
     END IF;
     had := had || size;
-    done := done + counts[i];
   END LOOP;
   RETURN had;
 END $$;

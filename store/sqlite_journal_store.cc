@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -15,6 +14,7 @@
 #include "store/group_commit.h"
 #include "store/journal_checks.h"
 #include "store/journal_store.h"
+#include "store/packed_events.h"
 #include "store/sqlite_connection.h"
 
 namespace hwnas {
@@ -45,39 +45,6 @@ constexpr size_t kPageBytes = size_t{4} << 20;
 // Frames of the write-ahead log, 4 KiB each, between two checkpoints: these
 // take some 10 ms, so that few appends meet one.
 constexpr int kCheckpointFrames = 4000;
-
-// The serialized events of one append as a row holds them: a single one as it
-// is; each of several with its size, a varint, before it.
-std::string Pack(const std::vector<std::string>& events) {
-  if (events.size() == 1) return events[0];
-  std::string row;
-  for (const std::string& event : events) {
-    size_t size = event.size();
-    for (; size > 0x7f; size >>= 7) {
-      row.push_back(static_cast<char>((size & 0x7f) | 0x80));
-    }
-    row.push_back(static_cast<char>(size));
-    row.append(event);
-  }
-  return row;
-}
-
-// Takes the bytes of the next of several events from the front of `payload`;
-// nullopt if they are not there.
-std::optional<absl::string_view> Unpack(absl::string_view* payload) {
-  size_t size = 0;
-  for (int shift = 0; !payload->empty() && shift < 35; shift += 7) {
-    const auto byte = static_cast<unsigned char>(payload->front());
-    payload->remove_prefix(1);
-    size |= static_cast<size_t>(byte & 0x7f) << shift;
-    if (byte > 0x7f) continue;
-    if (size > payload->size()) break;
-    const absl::string_view event = payload->substr(0, size);
-    payload->remove_prefix(size);
-    return event;
-  }
-  return std::nullopt;
-}
 
 absl::Status Migrate(const std::string& path, SqliteConnection* db) {
   // Refuses before anything is written.
@@ -159,8 +126,13 @@ class SqliteJournalStore final : public JournalStore {
 
   absl::Status Append(absl::string_view study_id, int64_t expected_size,
                       absl::Span<v1::JournalEvent> events) override {
-    HWNAS_RETURN_IF_ERROR(CheckAppend(study_id, expected_size));
     return group_.Append(study_id, expected_size, events);
+  }
+
+  std::shared_ptr<PendingAppend> Start(
+      absl::string_view study_id, int64_t expected_size,
+      absl::Span<v1::JournalEvent> events) override {
+    return group_.Start(study_id, expected_size, events);
   }
 
   absl::Status Read(
@@ -176,21 +148,12 @@ class SqliteJournalStore final : public JournalStore {
       if (page.empty()) break;
       exists = true;
       for (const Row& row : page) {
-        absl::string_view rest = row.payload;
-        for (int64_t sequence = row.first; sequence <= row.last; ++sequence) {
-          const std::optional<absl::string_view> bytes =
-              row.first == row.last ? rest : Unpack(&rest);
-          if (bytes && sequence <= after) continue;
-          v1::JournalEvent event;
-          if (!bytes ||
-              !event.ParseFromArray(bytes->data(),
-                                    static_cast<int>(bytes->size())) ||
-              event.sequence() != sequence) {
-            return Damaged(study_id, sequence, "cannot be decoded");
-          }
-          after = sequence;
-          HWNAS_RETURN_IF_ERROR(visit(std::move(event)));
-        }
+        HWNAS_RETURN_IF_ERROR(UnpackEvents(
+            row.payload, row.first, row.last - row.first + 1, after, visit,
+            [&](int64_t sequence) {
+              return Damaged(study_id, sequence, "cannot be decoded");
+            }));
+        after = row.last;
       }
     }
     if (exists) return absl::OkStatus();
@@ -277,7 +240,7 @@ class SqliteJournalStore final : public JournalStore {
       waiting->status = absl::OkStatus();
       const int64_t count = static_cast<int64_t>(waiting->payloads.size());
       if (count == 0) continue;
-      const std::string row = Pack(waiting->payloads);
+      const std::string row = PackEvents(waiting->payloads);
       insert_.BindText(1, waiting->study_id);
       insert_.BindInt(2, size + count);
       insert_.BindInt(3, count);

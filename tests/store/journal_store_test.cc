@@ -163,6 +163,28 @@ TEST_P(JournalStoreTest, RefusesAnotherSizeThanExpected) {
   EXPECT_THAT(Trials("a"), ElementsAre(1, 2, 3, 4));
 }
 
+TEST_P(JournalStoreTest, AppendsInTheOrderOfTheirBegins) {
+  std::vector<v1::JournalEvent> first = Events(1, 2), second = Events(3, 3);
+  std::vector<v1::JournalEvent> rival = Events(9, 1), third = Events(6, 1);
+  const auto a = store_->Start("a", 0, absl::MakeSpan(first));
+  const auto b = store_->Start("a", 2, absl::MakeSpan(second));
+  const auto wrong = store_->Start("a", 2, absl::MakeSpan(rival));
+  const auto c = store_->Start("a", 5, absl::MakeSpan(third));
+  // However they are waited for, and as often as anybody likes.
+  EXPECT_TRUE(c->Wait().ok());
+  EXPECT_TRUE(c->Wait().ok());
+  EXPECT_EQ(wrong->Wait().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_TRUE(a->Wait().ok());
+  EXPECT_TRUE(b->Wait().ok());
+  EXPECT_THAT(Trials("a"), ElementsAre(1, 2, 3, 4, 5, 6));
+  // Nobody has to wait.
+  std::vector<v1::JournalEvent> last = Events(7, 1);
+  store_->Start("a", 6, absl::MakeSpan(last));
+  EXPECT_THAT(Trials("a"), ElementsAre(1, 2, 3, 4, 5, 6, 7));
+  EXPECT_EQ(store_->Start("", 0, {})->Wait().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST_P(JournalStoreTest, RefusesMalformedArguments) {
   EXPECT_EQ(Append("", 0, Events(1, 1)).code(),
             absl::StatusCode::kInvalidArgument);
