@@ -35,8 +35,22 @@ absl::StatusOr<v1::AskTrialsResponse> StudyEngine::AskTrials(
   const std::string client = absl::StrCat(
       "clients/",
       request.client_id().empty() ? "unnamed" : request.client_id());
+  v1::AskTrialsResponse response;
+  Landing landing;
+  const absl::Status asked =
+      Ask(study_id, std::max(1, request.count()), client, &response, &landing);
+  const absl::Status landed = Land(landing);
+  HWNAS_RETURN_IF_ERROR(asked);
+  HWNAS_RETURN_IF_ERROR(landed);
+  return response;
+}
+
+absl::Status StudyEngine::Ask(const std::string& study_id, int count,
+                              const std::string& client,
+                              v1::AskTrialsResponse* response,
+                              Landing* landing) {
   MutexLock lock(&mutex_);
-  HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
+  HWNAS_ASSIGN_OR_RETURN(Run * run, FindCurrentRun(study_id));
   const StudyState& state = run->state;
   if (!state.spec().has_external()) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -44,13 +58,13 @@ absl::StatusOr<v1::AskTrialsResponse> StudyEngine::AskTrials(
         "' is evaluated by workers and agents; only a study with `external` "
         "hands out trials"));
   }
-  v1::AskTrialsResponse response;
+  *landing = Rest(*run);
   if (state.state() == v1::Study::RUNNING) {
     HWNAS_ASSIGN_OR_RETURN(const std::vector<int64_t> numbers,
-                           HandOut(*run, std::max(1, request.count()), client));
+                           HandOut(*run, count, client, landing));
     for (const int64_t number : numbers) {
       const TrialRecord& trial = *state.FindTrial(number);
-      v1::AskedTrial* asked = response.add_trials();
+      v1::AskedTrial* asked = response->add_trials();
       *asked->mutable_trial() = TrialView(*run, trial);
       asked->set_attempt(trial.stages[0].live_attempt);
       *asked->mutable_lease_deadline() =
@@ -66,12 +80,12 @@ absl::StatusOr<v1::AskTrialsResponse> StudyEngine::AskTrials(
     int allowance = 0;
     HWNAS_RETURN_IF_ERROR(Settle(*run, &allowance));
   }
-  response.set_study_ended(state.ended());
-  return response;
+  response->set_study_ended(state.ended());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<int64_t>> StudyEngine::HandOut(
-    Run& run, int count, const std::string& client) {
+    Run& run, int count, const std::string& client, Landing* landing) {
   const StudyState& state = run.state;
   // Given back, expired, or proposed and not handed out: before new ones.
   std::vector<int64_t> numbers;
@@ -118,7 +132,7 @@ absl::StatusOr<std::vector<int64_t>> StudyEngine::HandOut(
     *lease(proposal.number, /*attempt=*/1)->mutable_queued() = ToProto(now);
     numbers.push_back(proposal.number);
   }
-  HWNAS_RETURN_IF_ERROR(Commit(run, std::move(batch)));
+  HWNAS_RETURN_IF_ERROR(Commit(run, std::move(batch), landing));
   return numbers;
 }
 
@@ -126,7 +140,7 @@ absl::StatusOr<v1::ReportProgressResponse> StudyEngine::ReportProgress(
     const v1::ReportProgressRequest& request) {
   HWNAS_ASSIGN_OR_RETURN(const TrialId id, ParseTrialName(request.trial()));
   HWNAS_RETURN_IF_ERROR(CheckMeasurements(request.measurements()));
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(id.study_id));
   const TrialRecord* trial = run->state.FindTrial(id.number);
   if (trial == nullptr) {
@@ -163,6 +177,7 @@ absl::StatusOr<v1::TellTrialsResponse> StudyEngine::TellTrials(
         absl::StrCat("reports holds ", count, ": expected 1 to ", kMaxReports));
   }
   std::vector<absl::Status> statuses(count);
+  std::vector<Landing> landings;
   {
     MutexLock lock(&mutex_);
     // Reports on different trials of one study are appended together.
@@ -171,6 +186,12 @@ absl::StatusOr<v1::TellTrialsResponse> StudyEngine::TellTrials(
       statuses[i] = AddReport(request.reports(i), i, &told, &statuses);
     }
     CommitTold(&told, &statuses);
+    landings = std::move(told.landings);
+  }
+  for (const Landing& landing : landings) {
+    const absl::Status status = Land(landing);
+    if (status.ok()) continue;
+    for (const int report : landing.reports) statuses[report] = status;
   }
   v1::TellTrialsResponse response;
   for (const absl::Status& status : statuses) {
@@ -184,12 +205,18 @@ absl::StatusOr<v1::TellTrialsResponse> StudyEngine::TellTrials(
 void StudyEngine::CommitTold(ToldBatch* told,
                              std::vector<absl::Status>* statuses) {
   if (told->reports.empty()) return;
-  const absl::Status status = Commit(*told->run, std::move(told->batch));
+  Landing& landing = told->landings.emplace_back();
+  const absl::Status status =
+      Commit(*told->run, std::move(told->batch), &landing);
   for (const int report : told->reports) (*statuses)[report] = status;
+  landing.reports = std::move(told->reports);
   // If the store refuses that, the timer tries again.
   int allowance = 0;
   if (status.ok()) (void)Settle(*told->run, &allowance);
-  *told = ToldBatch();
+  told->run = nullptr;
+  told->reports.clear();
+  told->trials.clear();
+  told->batch = Batch();
 }
 
 absl::Status StudyEngine::AddReport(const v1::TrialReport& report, int index,
@@ -199,11 +226,11 @@ absl::Status StudyEngine::AddReport(const v1::TrialReport& report, int index,
   HWNAS_RETURN_IF_ERROR(CheckMeasurements(report.measurements()));
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(id.study_id));
   const auto& trials = told->trials;
-  if (run != told->run ||
+  if (run != told->run || run->fell_behind ||
       std::find(trials.begin(), trials.end(), id.number) != trials.end()) {
+    // What was gathered holds only as long as nobody else gets the mutex.
     CommitTold(told, statuses);
-    // What was corrupt meanwhile.
-    HWNAS_ASSIGN_OR_RETURN(run, FindRun(id.study_id));
+    HWNAS_ASSIGN_OR_RETURN(run, FindCurrentRun(id.study_id));
     told->run = run;
   }
   const size_t events = told->batch.events.size();
@@ -211,6 +238,9 @@ absl::Status StudyEngine::AddReport(const v1::TrialReport& report, int index,
   if (told->batch.events.size() > events) {
     told->reports.push_back(index);
     told->trials.push_back(id.number);
+  } else if (run->last_append != nullptr) {
+    told->landings.push_back(Rest(*run));
+    told->landings.back().reports.push_back(index);
   }
   return absl::OkStatus();
 }

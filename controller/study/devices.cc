@@ -462,7 +462,7 @@ absl::StatusOr<v1::Device> StudyEngine::ReserveDevice(
                      ": expected ", absl::FormatDuration(kShortestReservation),
                      " to ", absl::FormatDuration(kLongestReservation)));
   }
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   std::string id;
   if (!request.name().empty()) {
     HWNAS_ASSIGN_OR_RETURN(id, FindDevice(request.name()));
@@ -516,7 +516,7 @@ absl::StatusOr<v1::Device> StudyEngine::ReserveDevice(
 
 absl::StatusOr<v1::Device> StudyEngine::ReleaseDevice(
     const v1::ReleaseDeviceRequest& request) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(const std::string id, FindDevice(request.name()));
   const DeviceRecord& device = farm_.Find(DeviceName(id));
   if (!device.reservation) return DeviceView(id, BusySlots());
@@ -541,7 +541,7 @@ absl::StatusOr<v1::Device> StudyEngine::DrainDevice(
     const v1::DrainDeviceRequest& request) {
   HWNAS_ASSIGN_OR_RETURN(const std::string reason,
                          CheckedText("reason", request.reason()));
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(const std::string id, FindDevice(request.name()));
   v1::DeviceEvent event;
   event.set_device(DeviceName(id));
@@ -562,7 +562,7 @@ absl::StatusOr<v1::Device> StudyEngine::QuarantineDevice(
         "this controller measures no anchors, so none can end the quarantine; "
         "start it with --anchor_interval");
   }
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(const std::string id, FindDevice(request.name()));
   const absl::Time since = request.invalidate()
                                ? farm_.Find(DeviceName(id)).last_good_anchor
@@ -578,7 +578,7 @@ absl::StatusOr<v1::Device> StudyEngine::QuarantineDevice(
 
 absl::StatusOr<v1::Device> StudyEngine::ResumeDevice(
     const v1::ResumeDeviceRequest& request) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(const std::string id, FindDevice(request.name()));
   v1::DeviceEvent event;
   event.set_device(DeviceName(id));
@@ -635,7 +635,7 @@ absl::StatusOr<v1::ListDevicesResponse> StudyEngine::ListDevices(
     const v1::ListDevicesRequest& request) {
   HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
   HWNAS_RETURN_IF_ERROR(CheckPageToken(request.page_token()));
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   const std::map<std::string, int> busy = BusySlots();
   v1::ListDevicesResponse response;
   std::string last;
@@ -661,7 +661,7 @@ absl::StatusOr<v1::ListDevicesResponse> StudyEngine::ListDevices(
 
 absl::StatusOr<v1::Device> StudyEngine::GetDevice(
     const std::string& executor_id) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(const std::string id,
                          FindDevice(DeviceName(executor_id)));
   return DeviceView(id, BusySlots());

@@ -33,7 +33,10 @@ uint64_t TrainSeed(const std::string& digest, uint64_t study_seed) {
 }  // namespace
 
 bool StudyEngine::Tick() {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
+  for (auto& [id, run] : studies_) {
+    if (absl::IsUnavailable(run->broken)) Reload(*run, /*ahead=*/true);
+  }
   RetryResults();
   DropUnclaimed();
   std::set<std::string> in_use;

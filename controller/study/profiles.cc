@@ -55,7 +55,7 @@ absl::StatusOr<int64_t> StudyEngine::StartProfile(
     only_executor = AgentName(id);
   }
 
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   Profile wanted;
   *wanted.task.mutable_measure() = WithDefaults(spec).measure();
   wanted.task.set_device_class(request.device_class());
@@ -247,7 +247,7 @@ void StudyEngine::HandleProfileResult(const std::string& executor,
 }
 
 void StudyEngine::CancelProfile(int64_t id) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   const auto it = profiles_.find(id);
   if (it == profiles_.end()) return;
   if (!it->second.executor.empty()) {

@@ -86,7 +86,7 @@ bool StudyEngine::IsLive(const StageRef& ref, const v1::LeaseKey& lease,
 
 absl::Status StudyEngine::OnResult(const std::string& session_id,
                                    const v1::TaskResult& result) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   Executor* executor = fleet_.FindSession(session_id);
   if (executor == nullptr) return absl::OkStatus();  // Replaced meanwhile.
   executor->last_seen = deps_.clock->Now();

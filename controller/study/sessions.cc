@@ -15,7 +15,7 @@ namespace hwnas::controller {
 
 absl::StatusOr<std::string> StudyEngine::Connect(
     const v1::Hello& hello, std::shared_ptr<ExecutorStream> stream) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   const absl::Time now = deps_.clock->Now();
   bool other_incarnation = false;
   HWNAS_ASSIGN_OR_RETURN(
@@ -100,7 +100,7 @@ absl::StatusOr<std::string> StudyEngine::Connect(
 }
 
 void StudyEngine::Disconnect(const std::string& session_id) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   if (const Executor* executor = fleet_.FindSession(session_id)) {
     deps_.logger->info("event=disconnected executor={} session={}",
                        executor->name, session_id);
@@ -111,7 +111,7 @@ void StudyEngine::Disconnect(const std::string& session_id) {
 
 absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
                                       const v1::Heartbeat& heartbeat) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   Executor* executor = fleet_.FindSession(session_id);
   if (executor == nullptr) return absl::OkStatus();
   const absl::Time now = deps_.clock->Now();
@@ -178,7 +178,7 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
 }
 
 void StudyEngine::OnDrain(const std::string& session_id) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   Executor* executor = fleet_.FindSession(session_id);
   if (executor == nullptr) return;
   executor->draining = true;
@@ -186,7 +186,7 @@ void StudyEngine::OnDrain(const std::string& session_id) {
 }
 
 void StudyEngine::OnArtifact(const std::string& digest) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   artifacts_.insert(digest);
   if (!weights_uses_.count(digest)) unclaimed_[digest] = deps_.clock->Now();
 }

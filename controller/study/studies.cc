@@ -34,6 +34,7 @@ absl::StatusOr<StudyEngine::Run*> StudyEngine::FindRun(
     return absl::NotFoundError(
         absl::StrCat("there is no study '", Truncated(study_id, 63), "'"));
   }
+  if (absl::IsUnavailable(it->second->broken)) return it->second->broken;
   if (!it->second->broken.ok()) {
     return absl::DataLossError(absl::StrCat(
         "study '", study_id, "' is stopped: ", it->second->broken.message()));
@@ -105,7 +106,7 @@ absl::StatusOr<v1::Study> StudyEngine::CreateStudy(
   }
   created->set_description(request.description());
   created->set_user(request.user());
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   if (const auto it = studies_.find(request.study_id()); it != studies_.end()) {
     HWNAS_ASSIGN_OR_RETURN(Run * existing, FindRun(request.study_id()));
     if (!google::protobuf::util::MessageDifferencer::Equals(
@@ -146,7 +147,7 @@ absl::StatusOr<v1::Study> StudyEngine::CreateStudy(
 }
 
 absl::StatusOr<v1::Study> StudyEngine::GetStudy(const std::string& study_id) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   return StudyView(*run);
 }
@@ -167,21 +168,21 @@ absl::StatusOr<v1::Study> StudyEngine::SwitchState(const std::string& study_id,
 }
 
 absl::StatusOr<v1::Study> StudyEngine::PauseStudy(const std::string& study_id) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   return SwitchState(study_id, v1::Study::RUNNING, v1::Study::PAUSED,
                      "study paused");
 }
 
 absl::StatusOr<v1::Study> StudyEngine::ResumeStudy(
     const std::string& study_id) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   return SwitchState(study_id, v1::Study::PAUSED, v1::Study::RUNNING,
                      "study resumed");
 }
 
 absl::StatusOr<v1::Study> StudyEngine::CancelStudy(
     const std::string& study_id) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   const StudyState& state = run->state;
   if (state.state() == v1::Study::CANCELLED) return StudyView(*run);
@@ -301,7 +302,7 @@ void StudyEngine::EndWithoutEnergy() {
 
 absl::StatusOr<TrialModel> StudyEngine::ModelOf(const std::string& study_id,
                                                 int64_t number) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   HWNAS_ASSIGN_OR_RETURN(const TrialRecord* trial, FindTrial(*run, number));
   HWNAS_ASSIGN_OR_RETURN(
@@ -319,7 +320,7 @@ absl::StatusOr<TrialModel> StudyEngine::ModelOf(const std::string& study_id,
 
 absl::Status StudyEngine::AddWatcher(const std::string& study_id,
                                      std::shared_ptr<StudyWatcher> watcher) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   watcher->OnChange(0, "");
   run->watchers.push_back(std::move(watcher));
@@ -328,7 +329,7 @@ absl::Status StudyEngine::AddWatcher(const std::string& study_id,
 
 void StudyEngine::RemoveWatcher(const std::string& study_id,
                                 const StudyWatcher* watcher) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   const auto it = studies_.find(study_id);
   if (it == studies_.end()) return;
   auto& watchers = it->second->watchers;

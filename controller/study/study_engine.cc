@@ -13,6 +13,13 @@
 #include "proto/convert/resource_names.h"
 
 namespace hwnas::controller {
+namespace {
+
+absl::Duration TimeSince(std::chrono::steady_clock::time_point begin) {
+  return absl::FromChrono(std::chrono::steady_clock::now() - begin);
+}
+
+}  // namespace
 
 absl::StatusOr<int> PageSize(int requested) {
   constexpr int kDefault = 100, kLargest = 1000;
@@ -49,7 +56,7 @@ absl::StatusOr<std::unique_ptr<StudyEngine>> StudyEngine::Create(
     const EngineOptions& options, const Dependencies& dependencies) {
   auto engine =
       std::unique_ptr<StudyEngine>(new StudyEngine(options, dependencies));
-  MutexLock lock(&engine->mutex_);
+  DurableLock lock(engine.get());
   HWNAS_RETURN_IF_ERROR(engine->Recover());
   return engine;
 }
@@ -228,7 +235,7 @@ absl::Duration StudyEngine::LeasePeriod(const Run& run,
 
 // Somebody else wrote to the journal, or an append was made durable though the
 // store reported an error: the journal is the truth.
-void StudyEngine::Reload(Run& run) {
+void StudyEngine::Reload(Run& run, bool ahead) {
   const std::string id = run.state.study_id();
   for (const auto* kept : {&run.weights, &run.checkpoints}) {
     for (const auto& [trial, digest] : *kept) {
@@ -242,13 +249,17 @@ void StudyEngine::Reload(Run& run) {
   run.weights.clear();
   absl::StatusOr<std::unique_ptr<Run>> fresh = Load(id);
   if (!fresh.ok()) {
-    if (absl::IsDataLoss(fresh.status())) run.broken = fresh.status();
+    // If the store is away, and the state is ahead of it, the timer tries
+    // again.
+    if (absl::IsDataLoss(fresh.status()) || ahead) run.broken = fresh.status();
     deps_.logger->error("event=reload_failed study={} error=\"{}\"",
                         StudyName(id), fresh.status().ToString());
     return;
   }
   (*fresh)->watchers = std::move(run.watchers);
   (*fresh)->taken_up = run.taken_up;
+  (*fresh)->in_flight = run.in_flight;
+  (*fresh)->last_append = std::move(run.last_append);
   run = std::move(**fresh);
   Notify(run, 0, "");
 }
@@ -263,7 +274,70 @@ absl::Status StudyEngine::Commit(Run& run, std::vector<v1::JournalEvent> events,
   return Commit(run, std::move(batch));
 }
 
-absl::Status StudyEngine::Commit(Run& run, Batch batch) {
+void StudyEngine::LockDurable() const {
+  mutex_.Lock();
+  // From now on asks and tells keep the mutex while they append.
+  ++waiting_for_none_;
+  while (in_flight_ > 0) landed_.Wait(&mutex_);
+  --waiting_for_none_;
+}
+
+absl::StatusOr<StudyEngine::Run*> StudyEngine::FindCurrentRun(
+    const std::string& study_id) {
+  HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
+  while (run->fell_behind) landed_.Wait(&mutex_);
+  return FindRun(study_id);
+}
+
+absl::Status StudyEngine::Land(const Landing& landing) {
+  if (landing.append == nullptr) return absl::OkStatus();
+  absl::Status status = landing.append->Wait();
+  // The events that it follows were refused, or somebody else's came before.
+  if (absl::IsFailedPrecondition(status)) {
+    status = absl::UnavailableError(status.message());
+  }
+  if (!landing.own) return status;
+  MutexLock lock(&mutex_);
+  Run& run = *landing.run;
+  deps_.metrics->JournalAppend(TimeSince(landing.begin), status.ok());
+  NoteStore(StudyName(run.state.study_id()), status);
+  --in_flight_;
+  --run.in_flight;
+  if (status.ok()) {
+    Announce(run, landing.changes);
+  } else {
+    run.fell_behind = true;
+  }
+  if (run.in_flight == 0) {
+    run.last_append = nullptr;
+    if (run.fell_behind) {
+      run.fell_behind = false;
+      Reload(run, /*ahead=*/true);
+    }
+  }
+  landed_.SignalAll();
+  return status;
+}
+
+void StudyEngine::NoteStore(const std::string& study,
+                            const absl::Status& status) {
+  if (!status.ok() && store_ok_) {
+    deps_.logger->error("event=store_failed study={} error=\"{}\"", study,
+                        status.ToString());
+  } else if (status.ok() && !store_ok_) {
+    deps_.logger->info("event=store_back study={}", study);
+  }
+  store_ok_ = status.ok();
+}
+
+void StudyEngine::Announce(Run& run, const std::vector<Change>& changes) {
+  LogChanges(StudyName(run.state.study_id()), changes);
+  for (const Change& change : changes) {
+    Notify(run, change.trial, change.message);
+  }
+}
+
+absl::Status StudyEngine::Commit(Run& run, Batch batch, Landing* landing) {
   std::vector<v1::JournalEvent>& events = batch.events;
   if (events.empty()) return absl::OkStatus();
   const auto time = ToProto(deps_.clock->Now());
@@ -274,25 +348,37 @@ absl::Status StudyEngine::Commit(Run& run, Batch batch) {
                              ? events[0].study_created().study_id()
                              : run.state.study_id();
   const auto begin = std::chrono::steady_clock::now();
-  const absl::Status status =
-      deps_.journals->Append(id, run.state.sequence(), absl::MakeSpan(events));
-  deps_.metrics->JournalAppend(
-      absl::FromChrono(std::chrono::steady_clock::now() - begin), status.ok());
-  if (!status.ok()) {
-    if (store_ok_) {
-      deps_.logger->error("event=store_failed study={} error=\"{}\"",
-                          StudyName(id), status.ToString());
+  // A store that refuses is asked before anything is done, and nobody who waits
+  // for what is durable waits for long.
+  const bool later = landing != nullptr && store_ok_ && waiting_for_none_ == 0;
+  if (later) {
+    landing->run = &run;
+    landing->append =
+        deps_.journals->Start(id, run.state.sequence(), absl::MakeSpan(events));
+    for (size_t i = 0; i < events.size(); ++i) {
+      events[i].set_sequence(run.state.sequence() + 1 +
+                             static_cast<int64_t>(i));
     }
-    store_ok_ = false;
+    landing->own = true;
+    landing->begin = begin;
+    run.last_append = landing->append;
+    ++run.in_flight;
+    ++in_flight_;
+  } else {
+    const absl::Status status = deps_.journals->Append(id, run.state.sequence(),
+                                                       absl::MakeSpan(events));
+    deps_.metrics->JournalAppend(TimeSince(begin), status.ok());
+    NoteStore(StudyName(id), status);
     if (absl::IsFailedPrecondition(status) && run.state.sequence() > 0) {
-      Reload(run);
+      if (run.in_flight > 0) {
+        run.fell_behind = true;  // The last to land reads the journal.
+      } else {
+        Reload(run);
+      }
       return absl::UnavailableError(status.message());
     }
-    return status;
+    HWNAS_RETURN_IF_ERROR(status);
   }
-  if (!store_ok_)
-    deps_.logger->info("event=store_back study={}", StudyName(id));
-  store_ok_ = true;
   run.inherited = false;
   for (const v1::JournalEvent& event : events) {
     if (absl::Status applied = run.state.Apply(event); !applied.ok()) {
@@ -321,9 +407,10 @@ absl::Status StudyEngine::Commit(Run& run, Batch batch) {
     run.replay = nullptr;
   }
   DropWeights(run);
-  LogChanges(StudyName(id), batch.changes);
-  for (const Change& change : batch.changes) {
-    Notify(run, change.trial, change.message);
+  if (later) {
+    landing->changes = std::move(batch.changes);
+  } else {
+    Announce(run, batch.changes);
   }
   return absl::OkStatus();
 }

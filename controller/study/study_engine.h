@@ -18,6 +18,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -102,6 +103,11 @@ struct TrialModel {
 
 // Thread-safe: one mutex guards everything. Calls take as long as an append to
 // the journal, so they do not belong on a thread that must not block.
+//
+// Asking and telling release the mutex while their append is on its way, so
+// that many of them share a sync. Meanwhile the state is ahead of the journal:
+// only they may see it so (MutexLock), and they answer once what they have seen
+// is durable. Everybody else waits until nothing is on its way (DurableLock).
 class StudyEngine {
  public:
   // What the engine works with; all must outlive it.
@@ -250,6 +256,11 @@ class StudyEngine {
     absl::Time no_energy_since = absl::InfiniteFuture();
     // Set if the journal is corrupt: nothing is done any more.
     absl::Status broken;
+    // Appends on their way, the last of them, and whether one has failed, so
+    // that the journal has to be read again once all are over.
+    int in_flight = 0;
+    std::shared_ptr<PendingAppend> last_append;
+    bool fell_behind = false;
 
     // Of a stage that trials of the study have.
     const StageFacts& FactsOf(const StageKey& key) const {
@@ -270,12 +281,40 @@ class StudyEngine {
     std::vector<v1::JournalEvent> events;
     std::vector<Change> changes;
   };
+  // What an answer rests on, if it is not known to be durable.
+  struct Landing {
+    Run* run = nullptr;
+    std::shared_ptr<PendingAppend> append;  // nullptr: all is durable.
+    // Of an append by this call; else it only rests on that of another.
+    bool own = false;
+    std::chrono::steady_clock::time_point begin;
+    std::vector<Change> changes;
+    std::vector<int> reports;  // Of TellTrials: those that rest on it.
+  };
+  // Locks when no append is on its way.
+  class ABSL_SCOPED_LOCKABLE DurableLock {
+   public:
+    explicit DurableLock(const StudyEngine* engine)
+        ABSL_EXCLUSIVE_LOCK_FUNCTION(engine->mutex_)
+        : engine_(engine) {
+      engine_->LockDurable();
+    }
+    ~DurableLock() ABSL_UNLOCK_FUNCTION() { engine_->mutex_.Unlock(); }
+    DurableLock(const DurableLock&) = delete;
+    DurableLock& operator=(const DurableLock&) = delete;
+
+   private:
+    const StudyEngine* const engine_;
+  };
+  void LockDurable() const ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex_);
+
   // Reports of a call that are appended together: each on another trial.
   struct ToldBatch {
     Run* run = nullptr;
     std::vector<int> reports;  // Their indices in the call.
     std::vector<int64_t> trials;
     Batch batch;
+    std::vector<Landing> landings;  // Of the batches before.
   };
 
   // A measurement in no study: a user's profile, or a check of a device by the
@@ -338,14 +377,38 @@ class StudyEngine {
   absl::Status Equip(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // How long a new lease of a stage lives.
   absl::Duration LeasePeriod(const Run& run, v1::StageKind kind) const;
-  void Reload(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // `ahead`: the state has events that the journal does not have.
+  void Reload(Run& run, bool ahead = false)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // -- The journal (study_engine.cc) --
   // Makes the events durable, then applies them and all that follows from them.
   absl::Status Commit(Run& run, Batch batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return Commit(run, std::move(batch), nullptr);
+  }
+  // The same, but what is not durable yet when this returns is left to Land:
+  // until then nobody may hear of it.
+  absl::Status Commit(Run& run, Batch batch, Landing* landing)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Waits until what an answer rests on is durable.
+  absl::Status Land(const Landing& landing) ABSL_LOCKS_EXCLUDED(mutex_);
+  // What an answer rests on that needed no append of its own.
+  static Landing Rest(Run& run) {
+    return {.run = &run, .append = run.last_append};
+  }
+  // The run, once it is not behind its journal. May let go of the mutex, so
+  // whatever was read of the state before is outdated.
+  absl::StatusOr<Run*> FindCurrentRun(const std::string& study_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Commit(Run& run, std::vector<v1::JournalEvent> events,
                       int64_t changed_trial, const std::string& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Logs that the store has gone or is back.
+  void NoteStore(const std::string& study, const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What has become durable, to watchers and the log.
+  void Announce(Run& run, const std::vector<Change>& changes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // One line, however many there are.
   void LogChanges(const std::string& study,
@@ -389,9 +452,13 @@ class StudyEngine {
   absl::Status Settle(Run& run, int* allowance)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // -- Ask and tell (ask_tell.cc) --
+  absl::Status Ask(const std::string& study_id, int count,
+                   const std::string& client, v1::AskTrialsResponse* response,
+                   Landing* landing) ABSL_LOCKS_EXCLUDED(mutex_);
   // Leases up to `count` trials, old ones before new ones, in one append.
   absl::StatusOr<std::vector<int64_t>> HandOut(Run& run, int count,
-                                               const std::string& client)
+                                               const std::string& client,
+                                               Landing* landing)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Adds what report `index` leads to; what cannot wait with it is committed.
   absl::Status AddReport(const v1::TrialReport& report, int index,
@@ -640,6 +707,10 @@ class StudyEngine {
   ReplayTables replay_tables_;
 
   mutable Mutex mutex_;
+  // Appends on their way, and who waits for there to be none.
+  int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
+  mutable int waiting_for_none_ ABSL_GUARDED_BY(mutex_) = 0;
+  mutable CondVar landed_;
   std::map<std::string, std::unique_ptr<Run>> studies_ ABSL_GUARDED_BY(mutex_);
   ResultIndex known_results_ ABSL_GUARDED_BY(mutex_);
   Fleet fleet_ ABSL_GUARDED_BY(mutex_);

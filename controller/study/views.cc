@@ -165,7 +165,7 @@ absl::StatusOr<v1::ListStudiesResponse> StudyEngine::ListStudies(
     const v1::ListStudiesRequest& request) {
   HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
   HWNAS_RETURN_IF_ERROR(CheckPageToken(request.page_token()));
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   v1::ListStudiesResponse response;
   std::string last;
   for (auto it = studies_.upper_bound(request.page_token());
@@ -191,7 +191,7 @@ absl::StatusOr<v1::ListTrialsResponse> StudyEngine::ListTrials(
         absl::StrCat("page_token '", Truncated(request.page_token(), 32),
                      "': expected the one of the last response"));
   }
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   v1::ListTrialsResponse response;
   const std::deque<TrialRecord>& trials = run->state.trials();
@@ -213,7 +213,7 @@ absl::StatusOr<v1::ListTrialsResponse> StudyEngine::ListTrials(
 
 absl::StatusOr<v1::Trial> StudyEngine::GetTrial(const std::string& study_id,
                                                 int64_t number) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   HWNAS_ASSIGN_OR_RETURN(const TrialRecord* trial, FindTrial(*run, number));
   return TrialView(*run, *trial);
@@ -230,7 +230,7 @@ absl::StatusOr<const TrialRecord*> StudyEngine::FindTrial(
 
 absl::StatusOr<v1::Front> StudyEngine::GetFront(
     const std::string& study_id, const std::string& device_class) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   const StudyState& state = run->state;
   const StudyFront* found = state.FindFront(device_class);
@@ -257,7 +257,7 @@ absl::StatusOr<v1::Front> StudyEngine::GetFront(
 
 absl::StatusOr<v1::StudyUpdate> StudyEngine::MakeUpdate(
     const std::string& study_id, int64_t trial) {
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
   v1::StudyUpdate update;
   *update.mutable_time() = ToProto(deps_.clock->Now());
@@ -339,7 +339,7 @@ absl::StatusOr<v1::TrialSamples> StudyEngine::GetTrialSamples(
   std::vector<Source> sources;
   v1::TrialSamples all;
   {
-    MutexLock lock(&mutex_);
+    DurableLock lock(this);
     HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
     HWNAS_ASSIGN_OR_RETURN(const TrialRecord* trial, FindTrial(*run, number));
     all.set_name(TrialName(study_id, number));
@@ -393,7 +393,7 @@ absl::StatusOr<v1::ListExecutorsResponse> StudyEngine::ListExecutors(
     const v1::ListExecutorsRequest& request) {
   HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
   HWNAS_RETURN_IF_ERROR(CheckPageToken(request.page_token()));
-  MutexLock lock(&mutex_);
+  DurableLock lock(this);
   const std::map<std::string, int> busy = BusySlots();
   v1::ListExecutorsResponse response;
   const auto& executors = fleet_.executors();

@@ -59,6 +59,19 @@ class FaultyJournalStore final : public JournalStore {
     }
     return absl::OkStatus();
   }
+  std::shared_ptr<PendingAppend> Start(
+      absl::string_view study_id, int64_t expected_size,
+      absl::Span<v1::JournalEvent> events) override {
+    {
+      MutexLock lock(&mutex_);
+      if (failure_.ok() && !lose_answer_) {
+        append_ends_.push_back(expected_size +
+                               static_cast<int64_t>(events.size()));
+        return store_->Start(study_id, expected_size, events);
+      }
+    }
+    return JournalStore::Start(study_id, expected_size, events);
+  }
   absl::Status Read(
       absl::string_view study_id, int64_t after,
       const std::function<absl::Status(v1::JournalEvent&&)>& visit) override {

@@ -1,9 +1,11 @@
 #include "controller/study/study_engine.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "controller/study/task_names.h"
@@ -1018,6 +1020,141 @@ TEST(StudyEngine, NothingOfABatchCountsIfTheStoreRefusesIt) {
   ASSERT_TRUE(told.ok()) << told.status();
   for (const auto& status : told->statuses()) EXPECT_EQ(status.code(), 0);
   EXPECT_EQ(h.Study("s").progress().completed_count(), 4);
+}
+
+// A store whose appends, once begun, wait to be let through.
+class GatedJournalStore final : public JournalStore {
+ public:
+  absl::Status Append(absl::string_view study_id, int64_t expected_size,
+                      absl::Span<v1::JournalEvent> events) override {
+    return store_->Append(study_id, expected_size, events);
+  }
+  std::shared_ptr<PendingAppend> Start(
+      absl::string_view study_id, int64_t expected_size,
+      absl::Span<v1::JournalEvent> events) override {
+    ++begun;
+    return std::make_shared<Gated>(
+        this, store_->Start(study_id, expected_size, events));
+  }
+  absl::Status Read(
+      absl::string_view study_id, int64_t after,
+      const std::function<absl::Status(v1::JournalEvent&&)>& visit) override {
+    return store_->Read(study_id, after, visit);
+  }
+  absl::StatusOr<std::vector<std::string>> ListStudies() override {
+    return store_->ListStudies();
+  }
+
+  void Open() {
+    MutexLock lock(&mutex_);
+    is_open = true;
+    opened_.SignalAll();
+  }
+
+  std::atomic<int> begun{0};
+  std::atomic<bool> is_open{false};
+
+ private:
+  class Gated final : public PendingAppend {
+   public:
+    Gated(GatedJournalStore* store, std::shared_ptr<PendingAppend> append)
+        : store_(store), append_(std::move(append)) {}
+    absl::Status Wait() override {
+      MutexLock lock(&store_->mutex_);
+      while (!store_->is_open) store_->opened_.Wait(&store_->mutex_);
+      return append_->Wait();
+    }
+
+   private:
+    GatedJournalStore* const store_;
+    const std::shared_ptr<PendingAppend> append_;
+  };
+
+  const std::unique_ptr<JournalStore> store_ = CreateMemoryJournalStore();
+  Mutex mutex_;
+  CondVar opened_;
+};
+
+TEST(StudyEngine, AsksShareASyncAndNobodySeesWhatIsNotDurable) {
+  auto gate = std::make_unique<GatedJournalStore>();
+  GatedJournalStore& store = *gate;
+  EngineHarness h(std::make_shared<FaultyJournalStore>(std::move(gate)));
+  h.Create("s", ExternalSpec(100));
+  // Both are begun before either is durable.
+  std::vector<std::thread> asking;
+  std::atomic<int> answered_early{0};
+  for (int i = 0; i < 2; ++i) {
+    asking.emplace_back([&] {
+      const auto asked = h.engine->AskTrials("s", Ask(1));
+      EXPECT_TRUE(asked.ok()) << asked.status();
+      if (!store.is_open) ++answered_early;
+    });
+  }
+  while (store.begun < 2) std::this_thread::yield();
+  std::thread reading([&] {
+    EXPECT_EQ(h.Study("s").progress().proposed_count(), 2);
+    if (!store.is_open) ++answered_early;
+  });
+  store.Open();
+  for (std::thread& thread : asking) thread.join();
+  reading.join();
+  EXPECT_EQ(answered_early, 0);
+}
+
+TEST(StudyEngine, ManyClientsAtOnceLeaveOneHistory) {
+  constexpr int kClients = 4, kTrials = 400;
+  EngineHarness h;
+  h.Create("s", ExternalSpec(kTrials));
+  std::vector<std::thread> clients;
+  for (int c = 0; c < kClients; ++c) {
+    clients.emplace_back([&, c] {
+      for (;;) {
+        const auto asked = h.engine->AskTrials("s", Ask(1 + c));
+        ASSERT_TRUE(asked.ok()) << asked.status();
+        if (asked->study_ended()) return;
+        v1::TellTrialsRequest request;
+        for (const auto& trial : asked->trials()) {
+          *request.add_reports() = Report(trial, trial.trial().number());
+        }
+        if (request.reports().empty()) continue;
+        const auto told = h.engine->TellTrials(request);
+        ASSERT_TRUE(told.ok()) << told.status();
+        for (const auto& status : told->statuses()) {
+          EXPECT_EQ(status.code(), 0) << status.message();
+        }
+      }
+    });
+  }
+  std::thread watching([&] {
+    while (h.Study("s").state() == v1::Study::RUNNING) {
+      h.engine->Tick();
+      std::this_thread::yield();
+    }
+  });
+  for (std::thread& client : clients) client.join();
+  watching.join();
+  EXPECT_EQ(h.Study("s").progress().completed_count(), kTrials);
+  const std::vector<std::string> search = h.Search("s");
+  h.Restart();
+  EXPECT_EQ(h.Search("s"), search);
+}
+
+TEST(StudyEngine, GoesBackToTheJournalIfAnAppendUnderWayFails) {
+  EngineHarness h;
+  h.Create("s", ExternalSpec(10));
+  const auto first = h.engine->AskTrials("s", Ask(2));
+  ASSERT_TRUE(first.ok());
+  h.journals->FailWith(absl::UnavailableError("gone"));
+  EXPECT_EQ(h.engine->AskTrials("s", Ask(2)).status().code(),
+            absl::StatusCode::kUnavailable);
+  EXPECT_EQ(h.Study("s").progress().proposed_count(), 2);
+  EXPECT_EQ(h.Study("s").progress().running_count(), 2);
+  h.journals->FailWith(absl::OkStatus());
+  const auto again = h.engine->AskTrials("s", Ask(1));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->trials(0).trial().number(), 3);
+  ASSERT_TRUE(Tell(h, Report(first->trials(1), 1)).ok());
+  EXPECT_EQ(h.Trial("s", 2).state(), v1::Trial::COMPLETED);
 }
 
 TEST(StudyEngine, AskAndTellDriveAStudy) {
