@@ -292,8 +292,9 @@ absl::StatusOr<StudyEngine::Run*> StudyEngine::FindCurrentRun(
 absl::Status StudyEngine::Land(const Landing& landing) {
   if (landing.append == nullptr) return absl::OkStatus();
   absl::Status status = landing.append->Wait();
-  // The events that it follows were refused, or somebody else's came before.
-  if (absl::IsFailedPrecondition(status)) {
+  // The events that it follows were refused, somebody else's came before, or
+  // another controller leads.
+  if (absl::IsFailedPrecondition(status) || absl::IsAborted(status)) {
     status = absl::UnavailableError(status.message());
   }
   if (!landing.own) return status;
@@ -377,6 +378,8 @@ absl::Status StudyEngine::Commit(Run& run, Batch batch, Landing* landing) {
       }
       return absl::UnavailableError(status.message());
     }
+    if (absl::IsAborted(status))
+      return absl::UnavailableError(status.message());
     HWNAS_RETURN_IF_ERROR(status);
   }
   run.inherited = false;
