@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "cli/diagnostic.h"
+#include "common/child_process.h"
 #include "common/status_macros.h"
 
 namespace hwnas::cli {
@@ -26,7 +26,7 @@ std::string DescribeEnd(int wait_status) {
   }
   if (WIFSIGNALED(wait_status)) {
     return absl::StrCat("signal ", WTERMSIG(wait_status), " (",
-                        strsignal(WTERMSIG(wait_status)), ")");
+                        SignalName(WTERMSIG(wait_status)), ")");
   }
   return absl::StrCat("status ", wait_status);
 }
@@ -82,9 +82,10 @@ absl::Status Supervisor::Spawn(Child& child) {
   }
   argv.push_back(nullptr);
   if (access(argv[0], X_OK) != 0) {
-    return absl::NotFoundError(absl::StrCat(
-        "cannot run ", command[0], ": ", strerror(errno),
-        ". It is expected beside the hwnas program; build or install it"));
+    return absl::ErrnoToStatus(
+        errno, absl::StrCat("cannot run ", command[0],
+                            ", which is expected beside the hwnas program: "
+                            "build or install it"));
   }
   const int log = open(child.spec.log_file.c_str(),
                        O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);

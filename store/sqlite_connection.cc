@@ -1,7 +1,7 @@
 #include "store/sqlite_connection.h"
 
 #include <cerrno>
-#include <cstring>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -91,7 +91,8 @@ absl::Status SqliteConnection::Error(int rc) const {
   std::string detail = sqlite3_errmsg(db_.get());
   const int kind = rc & 0xff;
   if (system_errno != 0 && (kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN)) {
-    absl::StrAppend(&detail, ", ", std::strerror(system_errno));
+    absl::StrAppend(&detail, ", ",
+                    std::generic_category().message(system_errno));
   }
   const std::string what = absl::StrCat("journal ", path_, ": ");
   const auto full = [&] {

@@ -59,7 +59,7 @@ std::vector<int> AllowedCores() {
   return cores;
 }
 
-std::vector<int> ChooseCores(std::vector<int> allowed, int count,
+std::vector<int> ChooseCores(const std::vector<int>& allowed, int count,
                              const std::string& root) {
   if (count <= 0) return {};
   const std::string base(absl::StripSuffix(root, "/"));
@@ -102,10 +102,10 @@ std::vector<int> ChooseCores(std::vector<int> allowed, int count,
 std::vector<int> MeasuringCores(const std::vector<int>& wanted, int threads,
                                 const std::string& root) {
   if (!wanted.empty()) return wanted;
-  std::vector<int> allowed = AllowedCores();
+  const std::vector<int> allowed = AllowedCores();
   // Free cores beside ours make pinning worth while.
   if (threads >= static_cast<int>(allowed.size())) return {};
-  return ChooseCores(std::move(allowed), threads, root);
+  return ChooseCores(allowed, threads, root);
 }
 
 std::vector<int> HyperThreads(int core, const std::string& root) {

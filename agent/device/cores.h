@@ -16,7 +16,7 @@ std::vector<int> AllowedCores();
 // hyper-threads, and the last before the first, since the system's own work
 // gathers on core 0. Reads /sys below `root`. All of them if there are not
 // more; ascending.
-std::vector<int> ChooseCores(std::vector<int> allowed, int count,
+std::vector<int> ChooseCores(const std::vector<int>& allowed, int count,
                              const std::string& root = "/");
 
 // Where `threads` threads are to be measured: on `wanted` if there are any,

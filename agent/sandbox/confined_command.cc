@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,12 +10,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -25,6 +23,7 @@
 #include "absl/strings/str_split.h"
 #include "agent/measure/steady_clock.h"
 #include "agent/sandbox/confinement.h"
+#include "common/child_process.h"
 #include "common/status_macros.h"
 #include "common/text.h"
 
@@ -71,13 +70,6 @@ std::vector<std::string> ReadsOf(const std::string& program) {
   return reads;
 }
 
-std::vector<char*> Pointers(std::vector<std::string>& words) {
-  std::vector<char*> pointers;
-  for (std::string& word : words) pointers.push_back(word.data());
-  pointers.push_back(nullptr);
-  return pointers;
-}
-
 struct Pipe {
   int read_end = -1;
   int write_end = -1;
@@ -99,43 +91,6 @@ struct Pipe {
     fd = -1;
   }
 };
-
-absl::StatusOr<pid_t> Spawn(std::vector<std::string> arguments,
-                            std::vector<std::string> environment, int out,
-                            int err) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  absl::Cleanup destroy_actions = [&] {
-    posix_spawn_file_actions_destroy(&actions);
-  };
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null",
-                                   O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
-  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  absl::Cleanup destroy_attributes = [&] {
-    posix_spawnattr_destroy(&attributes);
-  };
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP |
-                                            POSIX_SPAWN_SETSIGMASK |
-                                            POSIX_SPAWN_SETSIGDEF);
-  pid_t pid = 0;
-  const int error =
-      posix_spawn(&pid, arguments[0].c_str(), &actions, &attributes,
-                  Pointers(arguments).data(), Pointers(environment).data());
-  if (error != 0) {
-    return absl::ErrnoToStatus(error, "no process to run a command in");
-  }
-  return pid;
-}
 
 std::string LastLines(absl::string_view text) {
   std::vector<absl::string_view> lines =
@@ -171,8 +126,11 @@ class Running {
     HWNAS_ASSIGN_OR_RETURN(out_.pipe, Pipe::Open());
     HWNAS_ASSIGN_OR_RETURN(err_.pipe, Pipe::Open());
     HWNAS_ASSIGN_OR_RETURN(
-        pid_, Spawn(std::move(arguments), Environment(options_.folder),
-                    out_.pipe.write_end, err_.pipe.write_end));
+        pid_,
+        StartChild({.arguments = std::move(arguments),
+                    .environment = Environment(options_.folder),
+                    .descriptors = {{out_.pipe.write_end, STDOUT_FILENO},
+                                    {err_.pipe.write_end, STDERR_FILENO}}}));
     out_.pipe.CloseWrite();
     err_.pipe.CloseWrite();
     return absl::OkStatus();
@@ -267,8 +225,7 @@ class Running {
     const std::string how =
         WIFSIGNALED(status_)
             ? absl::StrCat("was killed by a signal: ",
-                           // NOLINTNEXTLINE(concurrency-mt-unsafe)
-                           strsignal(WTERMSIG(status_)))
+                           SignalName(WTERMSIG(status_)))
             : absl::StrCat("ended with exit code ", WEXITSTATUS(status_));
     return absl::InternalError(absl::StrCat(name_, " ", how, Said()));
   }

@@ -127,7 +127,7 @@ constexpr const char* kAllowed[] = {
 absl::Status Filtered(int result, absl::string_view what) {
   if (result == 0) return absl::OkStatus();
   return absl::UnavailableError(
-      absl::StrCat("seccomp: ", what, ": ", strerror(-result)));
+      absl::ErrnoToStatus(-result, absl::StrCat("seccomp: ", what)).message());
 }
 
 absl::Status HideClone3(void* filter) {

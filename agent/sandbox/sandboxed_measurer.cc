@@ -1,15 +1,12 @@
 #include "agent/sandbox/sandboxed_measurer.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <iostream>
 #include <utility>
 
@@ -23,6 +20,7 @@
 #include "agent/sandbox/child.pb.h"
 #include "agent/sandbox/measuring_child.h"
 #include "agent/sandbox/message_socket.h"
+#include "common/child_process.h"
 #include "common/files.h"
 #include "common/status_macros.h"
 #include "proto/convert/convert.h"
@@ -61,43 +59,14 @@ class Child {
  public:
   static absl::StatusOr<Child> Start(std::vector<std::string> command,
                                      int socket) {
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    absl::Cleanup destroy_actions = [&] {
-      posix_spawn_file_actions_destroy(&actions);
-    };
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null",
-                                     O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null",
-                                     O_WRONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, socket, kMeasuringChildSocket);
-    posix_spawn_file_actions_addclosefrom_np(&actions,
-                                             kMeasuringChildSocket + 1);
-    // The agent blocks the signals it waits for; a model's crash must not be.
-    posix_spawnattr_t attributes;
-    posix_spawnattr_init(&attributes);
-    absl::Cleanup destroy_attributes = [&] {
-      posix_spawnattr_destroy(&attributes);
-    };
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    // A group of its own: Ctrl-C at the terminal is the agent's to handle.
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-    const std::string program = command.front();
+    ChildOptions options;
+    options.program = command.front();
     // So `ps` shows no "exe".
     if (command.size() == 1) command.front() = "hwnas-agent";
     command.push_back(kMeasuringChildArgument);
-    std::vector<char*> arguments;
-    for (std::string& argument : command) arguments.push_back(argument.data());
-    arguments.push_back(nullptr);
-    pid_t pid = 0;
-    const int error = posix_spawn(&pid, program.c_str(), &actions, &attributes,
-                                  arguments.data(), environ);
-    if (error != 0) {
-      return absl::ErrnoToStatus(error, "no process to measure in");
-    }
+    options.arguments = std::move(command);
+    options.descriptors = {{socket, kMeasuringChildSocket}};
+    HWNAS_ASSIGN_OR_RETURN(const pid_t pid, StartChild(std::move(options)));
     return Child(pid);
   }
 
@@ -150,7 +119,7 @@ std::string HowItEnded(std::optional<int> status) {
     case SIGXCPU:
       return "used up its processor time";
     default:
-      return absl::StrCat("crashed: ", strsignal(signal));
+      return absl::StrCat("crashed: ", SignalName(signal));
   }
 }
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -13,9 +12,8 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "common/child_process.h"
 #include "common/status_macros.h"
-
-extern char** environ;
 
 namespace hwnas::agent {
 namespace {
@@ -34,42 +32,10 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(
   absl::Cleanup close_our_end = [&] { close(ends[0]); };
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
 
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  absl::Cleanup destroy_actions = [&] {
-    posix_spawn_file_actions_destroy(&actions);
-  };
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], 1);
-  posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-
-  // A group of its own, so that what it starts can be killed with it; and none
-  // of the signals that this process blocks.
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  absl::Cleanup destroy_attributes = [&] {
-    posix_spawnattr_destroy(&attributes);
-  };
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP |
-                                            POSIX_SPAWN_SETSIGMASK |
-                                            POSIX_SPAWN_SETSIGDEF);
-  std::vector<char*> arguments;
-  for (const std::string& argument : command) {
-    arguments.push_back(const_cast<char*>(argument.c_str()));
-  }
-  arguments.push_back(nullptr);
-  pid_t pid = 0;
-  const int error = posix_spawnp(&pid, arguments[0], &actions, &attributes,
-                                 arguments.data(), environ);
-  if (error != 0) {
-    return absl::ErrnoToStatus(error, absl::StrCat("start ", command[0]));
-  }
+  HWNAS_ASSIGN_OR_RETURN(const pid_t pid,
+                         StartChild({.arguments = command,
+                                     .descriptors = {{ends[1], STDOUT_FILENO},
+                                                     {-1, STDERR_FILENO}}}));
   std::move(close_our_end).Cancel();
   return ChildProcess(pid, ends[0]);
 }

@@ -223,7 +223,7 @@ TEST_F(SandboxedMeasurerTest, LeavesNoProcessBehind) {
 TEST_F(SandboxedMeasurerTest, SaysThatTheProgramIsMissing) {
   options_.program = {"/nowhere/hwnas-agent"};
   EXPECT_THAT(std::string(Measure("wrong").message()),
-              HasSubstr("no process to measure in"));
+              HasSubstr("start /nowhere/hwnas-agent: No such file"));
 }
 
 TEST(MessageSocketTest, CarriesMessagesInOrderAndNoticesTheEnd) {

@@ -138,7 +138,7 @@ class EngineHarness {
     std::vector<v1::LeaseKey> held;
   };
 
-  Session Connect(v1::Hello hello) {
+  Session Connect(const v1::Hello& hello) {
     Session session;
     session.hello = hello;
     auto id = engine->Connect(hello, session.stream);
@@ -233,7 +233,7 @@ class EngineHarness {
   }
 
   // Answers assignments in turn until there are none, or `max_steps` are done.
-  int Work(std::vector<Session*> sessions, int max_steps = 1 << 20) {
+  int Work(const std::vector<Session*>& sessions, int max_steps = 1 << 20) {
     int steps = 0;
     for (bool again = true; again && steps < max_steps;) {
       again = false;
