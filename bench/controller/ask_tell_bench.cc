@@ -12,8 +12,10 @@
 //
 //   trials=20000 ask_tell_per_s=25312 ask_p50_ms=1.21 ask_p99_ms=3.4 ...
 //
-// With --restart the controller is killed at the end and started again: the
-// line says after how many seconds it served.
+// With --keep a run goes on with the store of one that had the same --budget:
+// to see at the same moment how fast a study with a long history is, and a
+// fresh one. With --restart the controller is killed at the end and started
+// again: the line says after how many seconds it served.
 #include <unistd.h>
 
 #include <algorithm>
@@ -55,6 +57,9 @@ ABSL_FLAG(int, clients, 4, "Clients, each on a connection of its own.");
 ABSL_FLAG(int, studies, 1, "Studies, which the clients share evenly.");
 ABSL_FLAG(int, batch, 64, "Trials asked for and told in one call, 1 to 64.");
 ABSL_FLAG(int64_t, trials, 100000, "Trials in all.");
+ABSL_FLAG(int64_t, budget, 0, "Of the studies; 0: so many.");
+ABSL_FLAG(bool, keep, false,
+          "Go on with the store of a run with the same budget.");
 ABSL_FLAG(int64_t, window, 10000, "Trials to a line.");
 ABSL_FLAG(int, options, 32, "Options of each of the six choices.");
 ABSL_FLAG(int, population, 50, "Of NSGA-II.");
@@ -166,8 +171,6 @@ v1::StudySpec Spec() {
   spec.mutable_strategy()->mutable_nsga2()->set_population(
       absl::GetFlag(FLAGS_population));
   spec.mutable_external()->mutable_lease()->set_seconds(3600);
-  spec.mutable_budget()->set_trials(
-      static_cast<int32_t>(absl::GetFlag(FLAGS_trials)));
   spec.set_seed(1);
   return spec;
 }
@@ -218,6 +221,11 @@ class Log {
     Begin(now, cpu);
   }
 
+  int64_t done() {
+    MutexLock lock(&mutex_);
+    return done_;
+  }
+
   void Start(const Controller& controller) {
     MutexLock lock(&mutex_);
     Begin(Now(), controller.cpu_s());
@@ -250,7 +258,7 @@ class Log {
   std::vector<double> tell_s_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Asks, evaluates and tells until the study has ended.
+// Asks, evaluates and tells until the study has ended, or all is done.
 absl::Status RunClient(const Controller& controller, const std::string& study,
                        int number, Log* log) {
   const auto stub = v1::TrialService::NewStub(Connect(controller.address()));
@@ -286,6 +294,7 @@ absl::Status RunClient(const Controller& controller, const std::string& study,
       if (status.code() != 0) return absl::InternalError(status.message());
     }
     if (log->Add(tell.reports_size(), ask_s, tell_s)) log->Print(controller);
+    if (log->done() >= absl::GetFlag(FLAGS_trials)) return absl::OkStatus();
   }
 }
 
@@ -293,7 +302,7 @@ absl::Status Run() {
   const std::string folder = absl::GetFlag(FLAGS_folder);
   if (folder.empty()) return absl::InvalidArgumentError("--folder is required");
   HWNAS_RETURN_IF_ERROR(MakeDirectories(folder));
-  fs::remove_all(folder + "/store");
+  if (!absl::GetFlag(FLAGS_keep)) fs::remove_all(folder + "/store");
   Controller controller(folder);
   HWNAS_RETURN_IF_ERROR(controller.Start().status());
 
@@ -303,8 +312,9 @@ absl::Status Run() {
     v1::CreateStudyRequest request;
     request.set_study_id(absl::StrCat("bench-", i));
     *request.mutable_spec() = Spec();
-    request.mutable_spec()->mutable_budget()->set_trials(
-        static_cast<int32_t>(absl::GetFlag(FLAGS_trials) / study_count));
+    const int64_t budget = absl::GetFlag(FLAGS_budget);
+    request.mutable_spec()->mutable_budget()->set_trials(static_cast<int32_t>(
+        (budget > 0 ? budget : absl::GetFlag(FLAGS_trials)) / study_count));
     v1::Study study;
     grpc::ClientContext context;
     HWNAS_RETURN_IF_ERROR(
