@@ -1,6 +1,7 @@
 #include "nas/space/declared.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -430,6 +431,29 @@ absl::StatusOr<ModelGraph> DeclaredSpace::Decode(
   }
   return network_->Build(network_->Resolve(Canonicalize(architecture).choices,
                                            /*read=*/nullptr));
+}
+
+Architecture DeclaredSpace::MutateOne(const Architecture& parent,
+                                      Rng& rng) const {
+  if (network_ != nullptr) return SearchSpace::MutateOne(parent, rng);
+  // Another option of a choice that matters is another point, without asking
+  // for canonical keys. A long search spends most of its time here.
+  const Architecture canonical = Canonicalize(parent);
+  std::vector<int> order = Mattering(canonical);
+  rng.Shuffle(order);
+  Architecture child = canonical;
+  for (const int decision : order) {
+    std::vector<int> options(decisions_[decision].options.size());
+    std::iota(options.begin(), options.end(), 0);
+    rng.Shuffle(options);
+    for (const int option : options) {
+      if (option == canonical.choices[decision]) continue;
+      child.choices[decision] = option;
+      if (Validate(child).ok()) return Canonicalize(child);
+    }
+    child.choices[decision] = canonical.choices[decision];
+  }
+  return canonical;
 }
 
 std::optional<std::vector<Architecture>> DeclaredSpace::Enumerate(

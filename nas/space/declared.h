@@ -46,6 +46,8 @@ class DeclaredSpace final : public SearchSpace {
   absl::StatusOr<ModelGraph> Decode(
       const Architecture& architecture,
       const DecodeOptions& options) const override;
+  // As in any space; quicker without a network.
+  Architecture MutateOne(const Architecture& parent, Rng& rng) const override;
   std::optional<std::vector<Architecture>> Enumerate(
       double limit) const override;
 

@@ -102,6 +102,19 @@ TEST(DeclaredSpace, ForbidsCombinationsThatMatter) {
   EXPECT_EQ(space->Enumerate(1e6)->size(), 2u + 2 * 4 + 2 * (16 - 1));
 }
 
+TEST(DeclaredSpace, MutatesWithoutANetworkAsAnySpaceDoes) {
+  DeclaredConfig config = Nodes();
+  config.forbid = {{{"nodes", {"1"}}, {"op0", {"pool"}}}};
+  const auto space = MakeSpace(config);
+  Rng points(5), quick(6), plain(6);
+  for (int i = 0; i < 500; ++i) {
+    const Architecture parent = space->Sample(points);
+    EXPECT_EQ(space->MutateOne(parent, quick),
+              space->SearchSpace::MutateOne(parent, plain));
+  }
+  EXPECT_EQ(quick.Next(), plain.Next());
+}
+
 TEST(DeclaredSpace, HasNothingToTrainWithoutANetwork) {
   const auto space = MakeSpace(Nodes());
   EXPECT_EQ(space->Decode({{0, 0, 0, 0, 0, 0, 0}}).status().code(),
