@@ -9,6 +9,7 @@
 #include "gtest/gtest.h"
 #include "store/journal_store.h"
 #include "tests/fakes/postgres_server.h"
+#include "tests/store/journal_events.h"
 
 namespace hwnas {
 namespace {
@@ -23,26 +24,6 @@ std::unique_ptr<JournalStore> Open(const PostgresServer& server,
       OpenPostgresJournalStore({.url = server.url(), .timeout = timeout});
   EXPECT_TRUE(store.ok()) << store.status();
   return store.ok() ? *std::move(store) : nullptr;
-}
-
-absl::Status AppendOne(JournalStore& store, absl::string_view study,
-                       int64_t size) {
-  v1::JournalEvent event;
-  event.mutable_trial_proposed()->set_trial(size + 1);
-  return store.Append(study, size, {&event, 1});
-}
-
-// Checks every event and returns their number.
-int64_t Count(JournalStore& store, absl::string_view study) {
-  int64_t count = 0;
-  const absl::Status status =
-      store.Read(study, 0, [&](v1::JournalEvent&& event) {
-        EXPECT_EQ(event.sequence(), ++count);
-        EXPECT_EQ(event.trial_proposed().trial(), count);
-        return absl::OkStatus();
-      });
-  EXPECT_TRUE(status.ok() || absl::IsNotFound(status)) << status;
-  return count;
 }
 
 TEST(PostgresJournalStore, KeepsEventsAfterClosing) {

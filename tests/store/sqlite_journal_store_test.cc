@@ -17,6 +17,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "store/journal_store.h"
+#include "tests/store/journal_events.h"
 
 namespace {
 
@@ -78,27 +79,6 @@ class SqliteJournalStoreTest : public ::testing::Test {
   const std::string folder_;
   const std::string path_;
 };
-
-absl::Status AppendOne(JournalStore& store, absl::string_view study,
-                       int64_t size, size_t bytes = 0) {
-  v1::JournalEvent event;
-  event.mutable_trial_proposed()->set_trial(size + 1);
-  event.mutable_trial_proposed()->set_origin(std::string(bytes, 'x'));
-  return store.Append(study, size, {&event, 1});
-}
-
-// Checks every event and returns their number.
-int64_t Count(JournalStore& store, absl::string_view study) {
-  int64_t count = 0;
-  const absl::Status status =
-      store.Read(study, 0, [&](v1::JournalEvent&& event) {
-        EXPECT_EQ(event.sequence(), ++count);
-        EXPECT_EQ(event.trial_proposed().trial(), count);
-        return absl::OkStatus();
-      });
-  EXPECT_TRUE(status.ok() || absl::IsNotFound(status)) << status;
-  return count;
-}
 
 TEST_F(SqliteJournalStoreTest, CreatesItsFolderAndKeepsEventsAfterClosing) {
   fs::remove_all(folder_);
