@@ -77,6 +77,12 @@ ABSL_FLAG(std::string, device_class, "",
 ABSL_FLAG(bool, insecure, false,
           "Allow a controller beyond this machine although the connection is "
           "not encrypted");
+ABSL_FLAG(std::string, tls_dir, "",
+          "Folder of this agent's certificate, made by 'hwnas ca enroll'; it "
+          "is renewed by itself. Empty: no TLS");
+ABSL_FLAG(std::string, enroll, "",
+          "With --tls_dir: get the first certificate on host:port, with the "
+          "token in $HWNAS_ENROLL_TOKEN or in the file 'token' of that folder");
 ABSL_FLAG(std::string, measure_file, "",
           "Measure this ONNX file once, print the result as JSON and leave. A "
           "file whose name ends with .json is a hwnas.v1.ModelGraph instead");
@@ -146,7 +152,7 @@ constexpr int kMaxInterleave = 16;
 constexpr char kUsage[] =
     "Measures networks on this machine for a controller.\n\n"
     "  hwnas-agent --controller=127.0.0.1:7420\n"
-    "  hwnas-agent --controller=10.0.0.5:7420 --insecure --id=pi-7 "
+    "  hwnas-agent --controller=10.0.0.5:7420 --tls_dir=/etc/hwnas/tls "
     "--device_class=raspberrypi5\n"
     "  hwnas-agent --measure_file=model.onnx --threads=1\n"
     "  hwnas-agent --measure_file=model.onnx --power=rapl\n"
@@ -552,6 +558,8 @@ int Main(int argc, char** argv) {
   options.program = "hwnas-agent";
   options.controller = absl::GetFlag(FLAGS_controller);
   options.insecure = absl::GetFlag(FLAGS_insecure);
+  options.tls_dir = absl::GetFlag(FLAGS_tls_dir);
+  options.enroll = absl::GetFlag(FLAGS_enroll);
   options.id = absl::GetFlag(FLAGS_id);
   options.spool_dir = absl::GetFlag(FLAGS_spool_dir);
   options.metrics = absl::GetFlag(FLAGS_metrics);

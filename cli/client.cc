@@ -19,6 +19,7 @@
 #include "grpcpp/support/channel_arguments.h"
 #include "proto/convert/grpc_status.h"
 #include "proto/convert/resource_names.h"
+#include "security/credentials.h"
 
 namespace hwnas::cli {
 namespace {
@@ -33,7 +34,8 @@ Client::Client(const std::shared_ptr<grpc::Channel>& channel,
     : address_(std::move(address)),
       studies_(v1::StudyService::NewStub(channel)),
       fleet_(v1::FleetService::NewStub(channel)),
-      devices_(v1::DeviceService::NewStub(channel)) {}
+      devices_(v1::DeviceService::NewStub(channel)),
+      access_(v1::AccessService::NewStub(channel)) {}
 
 absl::Status Client::ToStatus(const grpc::Status& status) const {
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
@@ -220,6 +222,18 @@ absl::StatusOr<v1::Device> Client::ResumeDevice(
   return Call(devices_, &v1::DeviceService::Stub::ResumeDevice, request);
 }
 
+absl::StatusOr<v1::StudyAccess> Client::ShareStudy(
+    const v1::ShareStudyRequest& request) {
+  return Call(access_, &v1::AccessService::Stub::ShareStudy, request);
+}
+
+absl::StatusOr<v1::StudyAccess> Client::GetStudyAccess(
+    const std::string& name) {
+  v1::GetStudyAccessRequest request;
+  request.set_name(name);
+  return Call(access_, &v1::AccessService::Stub::GetStudyAccess, request);
+}
+
 absl::StatusOr<v1::TaskResult> Client::ProfileModel(
     const v1::ProfileModelRequest& request,
     const std::function<void(const std::string& note)>& on_note) {
@@ -266,7 +280,9 @@ absl::StatusOr<Client::ExportedModel> Client::ExportModel(
   return model;
 }
 
-std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
+std::shared_ptr<grpc::Channel> Connect(
+    const std::string& address,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetMaxSendMessageSize(kMaxMessageBytes);
@@ -279,8 +295,12 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
   // than every five minutes is against gRPC's default policy for servers.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 310'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(),
-                                   arguments);
+  if (credentials == nullptr) {
+    return grpc::CreateCustomChannel(
+        address, grpc::InsecureChannelCredentials(), arguments);
+  }
+  security::ExpectController(&arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 absl::Status CheckAddress(const std::string& address) {

@@ -11,6 +11,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/channel.h"
+#include "grpcpp/security/credentials.h"
+#include "hwnas/v1/access_service.grpc.pb.h"
 #include "hwnas/v1/device_service.grpc.pb.h"
 #include "hwnas/v1/fleet_service.grpc.pb.h"
 #include "hwnas/v1/study_service.grpc.pb.h"
@@ -56,6 +58,9 @@ class Client {
       const v1::QuarantineDeviceRequest& request);
   absl::StatusOr<v1::Device> ResumeDevice(
       const v1::ResumeDeviceRequest& request);
+  absl::StatusOr<v1::StudyAccess> ShareStudy(
+      const v1::ShareStudyRequest& request);
+  absl::StatusOr<v1::StudyAccess> GetStudyAccess(const std::string& name);
 
   // Measures an ONNX file and waits for its result; `on_note` hears meanwhile
   // what goes on. An error if the measurement failed.
@@ -88,10 +93,18 @@ class Client {
   const std::unique_ptr<v1::StudyService::Stub> studies_;
   const std::unique_ptr<v1::FleetService::Stub> fleet_;
   const std::unique_ptr<v1::DeviceService::Stub> devices_;
+  const std::unique_ptr<v1::AccessService::Stub> access_;
 };
 
-// A channel for `address` with this project's message limits.
-std::shared_ptr<grpc::Channel> Connect(const std::string& address);
+// A channel for `address` with this project's message limits. `credentials`:
+// nullptr means in the clear.
+std::shared_ptr<grpc::Channel> Connect(
+    const std::string& address,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials);
+inline std::shared_ptr<grpc::Channel> ConnectInTheClear(
+    const std::string& address) {
+  return Connect(address, nullptr);
+}
 
 // "host:port" with a port from 1 to 65535. INVALID_ARGUMENT otherwise.
 absl::Status CheckAddress(const std::string& address);

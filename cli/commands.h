@@ -24,6 +24,8 @@ void AddDeviceLutCommand(CLI::App* device, Context* context);
 void AddProfileCommand(CLI::App* app, Context* context);
 void AddStoreCommand(CLI::App* app, Context* context);
 void AddTrainCommand(CLI::App* app, Context* context);
+void AddCaCommand(CLI::App* app, Context* context);
+void AddShareCommand(CLI::App* app, Context* context);
 void AddVersionCommand(CLI::App* app, Context* context);
 
 }  // namespace hwnas::cli

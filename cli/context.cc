@@ -5,8 +5,13 @@
 
 #include "CLI/CLI.hpp"  // Its inline definitions live in one file: here.
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "cli/commands.h"
 #include "cli/diagnostic.h"
+#include "common/address.h"
+#include "common/status_macros.h"
+#include "security/credentials.h"
+#include "security/enrolment.h"
 
 namespace hwnas::cli {
 
@@ -14,6 +19,10 @@ void Context::Fail(const absl::Status& status, int code) {
   if (code == kExitOk) return;
   std::string message(status.message());
   if (message.empty()) message = absl::StatusCodeToString(status.code());
+  if (absl::IsUnavailable(status) && !tls_dir.empty()) {
+    // From here the two look alike.
+    absl::StrAppend(&message, "; or it refuses the certificate in ", tls_dir);
+  }
   *err << "hwnas: " << message << "\n";
   exit_code = code;
 }
@@ -24,6 +33,43 @@ void AddServerOption(CLI::App* command, Context* context) {
                    "Controller to talk to, HOST:PORT. Without it "
                    "$HWNAS_SERVER, else 127.0.0.1:7420")
       ->type_name("HOST:PORT");
+  command
+      ->add_option("--tls-dir", context->tls_dir,
+                   "Folder of your certificate, from 'hwnas ca enroll'. "
+                   "Without it $HWNAS_TLS_DIR, else no TLS")
+      ->type_name("DIR");
+  command->add_flag("--insecure", context->insecure,
+                    "Although the controller is beyond this machine and the "
+                    "connection not encrypted");
+}
+
+absl::Status Context::PrepareToDial() {
+  HWNAS_RETURN_IF_ERROR(CheckAddress(server));
+  if (tls_dir.empty()) {
+    bool loopback = false;
+    HWNAS_RETURN_IF_ERROR(::hwnas::CheckAddress("controller address", server,
+                                                /*min_port=*/1, &loopback));
+    if (loopback || insecure) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the controller at ", server,
+        " is beyond this machine and the connection is not encrypted: give "
+        "--tls-dir, or --insecure on a network you trust"));
+  }
+  const absl::Time now = absl::Now();
+  HWNAS_RETURN_IF_ERROR(security::ReadIdentity(tls_dir, now).status());
+  HWNAS_ASSIGN_OR_RETURN(const auto credentials,
+                         security::ChannelCredentials(tls_dir));
+  connect = [credentials](const std::string& address) {
+    return Connect(address, credentials);
+  };
+  // The present one is still good if this fails.
+  if (const auto renewed = security::RenewIfDue(tls_dir, connect(server), now);
+      !renewed.ok()) {
+    *err << "hwnas: the certificate in " << tls_dir
+         << " was not renewed: " << Printable(renewed.status().message(), 400)
+         << "\n";
+  }
+  return absl::OkStatus();
 }
 
 void AddOutputOption(CLI::App* command, Context* context) {
@@ -45,8 +91,9 @@ void AddUserOption(CLI::App* command, std::string* user) {
 
 void SetAction(CLI::App* command, Context* context,
                std::function<absl::Status()> action) {
-  command->callback([context, action = std::move(action)] {
-    absl::Status status = CheckAddress(context->server);
+  command->callback([command, context, action = std::move(action)] {
+    const bool dials = command->get_option_no_throw("--server") != nullptr;
+    absl::Status status = dials ? context->PrepareToDial() : absl::OkStatus();
     if (status.ok()) status = ParseOutputFormat(context->output).status();
     if (status.ok()) status = action();
     if (!status.ok()) context->Fail(status);
@@ -64,6 +111,10 @@ int RunCli(std::vector<std::string> arguments, Context context) {
     const char* server = std::getenv("HWNAS_SERVER");
     context.server =
         server != nullptr && *server != '\0' ? server : "127.0.0.1:7420";
+  }
+  if (const char* dir = std::getenv("HWNAS_TLS_DIR");
+      context.tls_dir.empty() && dir != nullptr) {
+    context.tls_dir = dir;
   }
   CLI::App app(
       "Searches for neural networks that are accurate and cheap on the "
@@ -96,6 +147,8 @@ int RunCli(std::vector<std::string> arguments, Context context) {
   AddDeviceCommand(&app, &context);
   AddProfileCommand(&app, &context);
   AddStoreCommand(&app, &context);
+  AddShareCommand(&app, &context);
+  AddCaCommand(&app, &context);
   AddVersionCommand(&app, &context);
 
   try {

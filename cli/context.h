@@ -26,15 +26,21 @@ struct Context {
   std::string program_dir;
   // Opens a channel; tests pass an in-process one.
   std::function<std::shared_ptr<grpc::Channel>(const std::string& address)>
-      connect = Connect;
+      connect = ConnectInTheClear;
 
   // Set by the options of every command.
   std::string server;
+  // Folder of our certificate (security/credentials.h); empty: no TLS.
+  std::string tls_dir;
+  // Talk to a controller beyond this machine although nothing is encrypted.
+  bool insecure = false;
   std::string output = "table";
 
   // How the command ended; RunCli returns it.
   int exit_code = kExitOk;
 
+  // Checks `server`, and sees to it that channels are encrypted if need be.
+  absl::Status PrepareToDial();
   Client MakeClient() const { return Client(connect(server), server); }
   // RunCli has checked the text.
   OutputFormat format() const { return *ParseOutputFormat(output); }

@@ -22,6 +22,10 @@ elseif(HWNAS_SANITIZE)
   message(FATAL_ERROR "HWNAS_SANITIZE=${HWNAS_SANITIZE}: expected address, thread or empty")
 endif()
 
+if(HWNAS_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})

@@ -28,4 +28,13 @@ inline constexpr int kKeepaliveTimeMs = 20'000;
 inline constexpr int kKeepaliveTimeoutMs = 10'000;
 inline constexpr int kMinPingIntervalMs = 10'000;
 
+// All headers of one call.
+inline constexpr int kMaxMetadataBytes = 8 << 10;
+// Calls of one connection at once.
+inline constexpr int kMaxStreamsPerConnection = 4096;
+// What all connections together may hold in memory for messages on their way.
+inline constexpr size_t kMaxTransportBytes = size_t{2} << 30;
+// No certificate is used longer than this after it was replaced.
+inline constexpr int kMaxConnectionAgeMs = 3'600'000;
+
 }  // namespace hwnas

@@ -19,4 +19,16 @@ inline std::string Printable(absl::string_view text) {
   return printable;
 }
 
+// 1 to 63 of [a-z0-9] and `extra`: what names and ids are made of.
+inline bool IsShortName(absl::string_view text, absl::string_view extra) {
+  if (text.empty() || text.size() > 63) return false;
+  for (const char c : text) {
+    if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+          extra.find(c) != absl::string_view::npos)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace hwnas

@@ -1,6 +1,7 @@
 // hwnas-controller: runs studies and serves workers, agents and users.
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -56,6 +57,19 @@ ABSL_FLAG(std::string, log_level, "info",
           "trace, debug, info, warn, error or off");
 ABSL_FLAG(bool, insecure, false,
           "Listen beyond this machine although connections are not encrypted");
+ABSL_FLAG(std::string, tls_dir, "",
+          "Folder made by 'hwnas ca init': callers need a certificate, and "
+          "their role says what they may do. Empty: no TLS");
+ABSL_FLAG(std::string, enroll, "",
+          "With --tls_dir: let newcomers with a token get a certificate on "
+          "host:port; port 0 takes a free one. Empty: do not. Example: "
+          "0.0.0.0:7421");
+ABSL_FLAG(absl::Duration, certificate_lifetime, absl::Hours(24 * 7),
+          "Of the certificates that are signed here; their holders renew them "
+          "when a third is left. 1m to 8760h");
+ABSL_FLAG(std::string, audit_log, "",
+          "Append who did what to this file. Empty: with --tls_dir to the log, "
+          "else nowhere");
 ABSL_FLAG(double, lease_seconds, 30,
           "How long a task stays with a worker or agent that is silent, 0.1 to "
           "86400 s");
@@ -183,11 +197,22 @@ int CheckStore(const std::string& folder, const std::string& url) {
   return violations == 0 ? 0 : 1;
 }
 
+// Each connection takes a descriptor, and the usual 1024 are few for a cluster,
+// or for somebody who opens connections only to hold them.
+void RaiseDescriptorLimit() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 constexpr char kUsage[] =
     "Runs searches and serves workers, agents and users.\n\n"
     "  hwnas-controller --store=/var/lib/hwnas\n"
     "  hwnas-controller --store=store --listen=127.0.0.1:0 "
     "--port_file=ports.json\n"
+    "  hwnas-controller --store=store --listen=0.0.0.0:7420 --tls_dir=tls "
+    "--enroll=0.0.0.0:7421\n"
     "  hwnas-controller --store=store --listen=0.0.0.0:7420 --insecure\n"
     "  hwnas-controller --store=/shared/hwnas "
     "--store_url_file=/etc/hwnas/store_url\n"
@@ -198,6 +223,7 @@ constexpr char kUsage[] =
 
 int main(int argc, char** argv) {
   hwnas::SilenceGrpcLog();
+  RaiseDescriptorLimit();
   // Before any thread starts, so that all of them leave the signals to sigwait.
   sigset_t signals;
   sigemptyset(&signals);
@@ -225,6 +251,15 @@ int main(int argc, char** argv) {
   if (!(lease_seconds >= 0.1 && lease_seconds <= 86400)) {
     std::cerr << "hwnas-controller: --lease_seconds=" << lease_seconds
               << " is out of range: expected 0.1 to 86400\n";
+    return 2;
+  }
+  const absl::Duration certificate_lifetime =
+      absl::GetFlag(FLAGS_certificate_lifetime);
+  if (certificate_lifetime < absl::Minutes(1) ||
+      certificate_lifetime > absl::Hours(8760)) {
+    std::cerr << "hwnas-controller: --certificate_lifetime="
+              << absl::FormatDuration(certificate_lifetime)
+              << " is out of range: expected 1m to 8760h\n";
     return 2;
   }
   const auto quotas = QuotasFromFlags();
@@ -264,6 +299,10 @@ int main(int argc, char** argv) {
        .metrics = absl::GetFlag(FLAGS_metrics),
        .port_file = absl::GetFlag(FLAGS_port_file),
        .insecure = absl::GetFlag(FLAGS_insecure),
+       .tls_dir = absl::GetFlag(FLAGS_tls_dir),
+       .enroll = absl::GetFlag(FLAGS_enroll),
+       .certificate_lifetime = certificate_lifetime,
+       .audit_log = absl::GetFlag(FLAGS_audit_log),
        .lease_duration = absl::Seconds(lease_seconds),
        .tables_dir = absl::GetFlag(FLAGS_tables_dir),
        .checks = *checks,

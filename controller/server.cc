@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <optional>
@@ -19,7 +20,11 @@
 #include "common/status_macros.h"
 #include "controller/controller_metrics.h"
 #include "controller/leadership.h"
+#include "controller/rpc/acceptor.h"
+#include "controller/rpc/access.h"
+#include "controller/rpc/access_service.h"
 #include "controller/rpc/device_service.h"
+#include "controller/rpc/enroll_service.h"
 #include "controller/rpc/fleet_service.h"
 #include "controller/rpc/study_service.h"
 #include "controller/rpc/trial_service.h"
@@ -29,6 +34,9 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/resource_quota.h"
+#include "security/authority.h"
+#include "security/credentials.h"
+#include "security/enrolment.h"
 #include "store/artifact_store.h"
 #include "store/journal_store.h"
 #include "store/leader_lease.h"
@@ -40,6 +48,16 @@ namespace {
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr int kMaxServerThreads = 64;
 constexpr int kIdleServerThreads = 16;
+// Of those who have no certificate yet.
+constexpr int kMaxNewcomers = 256;
+constexpr int kMaxNewcomerThreads = 4;
+constexpr int kMaxNewcomerMessageBytes = 32 << 10;
+constexpr size_t kMaxNewcomerBytes = size_t{16} << 20;
+
+// "host:0" with the real port.
+std::string WithPort(const std::string& address, int port) {
+  return absl::StrCat(address.substr(0, address.rfind(':')), ":", port);
+}
 
 class ServerImpl final : public Server {
  public:
@@ -53,12 +71,15 @@ class ServerImpl final : public Server {
     bool loopback = false;
     HWNAS_RETURN_IF_ERROR(
         CheckAddress("listen", options_.listen, /*min_port=*/0, &loopback));
-    if (!loopback && !options_.insecure) {
+    if (options_.tls_dir.empty() && !loopback && !options_.insecure) {
       return absl::FailedPreconditionError(absl::StrCat(
           "listen address \"", options_.listen,
           "\" is beyond this machine and connections are not encrypted: listen "
-          "on 127.0.0.1, or give --insecure on a network you trust"));
+          "on 127.0.0.1, give --tls_dir, or --insecure on a network you "
+          "trust"));
     }
+    exposed_ = !options_.tls_dir.empty() || !loopback;
+    HWNAS_RETURN_IF_ERROR(OpenAuthority());
     if (options_.store.empty()) {
       return absl::InvalidArgumentError(
           "no store: give --store=FOLDER, for example "
@@ -67,16 +88,26 @@ class ServerImpl final : public Server {
     HWNAS_RETURN_IF_ERROR(MakeDirectories(options_.store));
     auto registry = std::make_shared<prometheus::Registry>();
     metrics_ = std::make_unique<ControllerMetrics>(registry);
+    HWNAS_ASSIGN_OR_RETURN(
+        access_, Access::Create({.tls_dir = options_.tls_dir,
+                                 .audit_log = options_.audit_log},
+                                Clock::Real(), metrics_.get(), logger_));
     if (!options_.metrics.empty()) {
-      HWNAS_ASSIGN_OR_RETURN(metrics_server_,
-                             MetricsServer::Start(options_.metrics, registry));
+      HWNAS_ASSIGN_OR_RETURN(
+          metrics_server_,
+          MetricsServer::Start(options_.metrics, registry, options_.tls_dir,
+                               options_.insecure));
     }
     return options_.store_url.empty() ? ServeAlone() : ServeOrStandBy();
   }
 
   std::string address() const override {
-    return absl::StrCat(options_.listen.substr(0, options_.listen.rfind(':')),
-                        ":", port_);
+    return WithPort(options_.listen, port_);
+  }
+  std::string enroll_address() const override {
+    return newcomer_acceptor_ == nullptr
+               ? ""
+               : WithPort(options_.enroll, newcomer_acceptor_->port());
   }
 
   void Stop() override {
@@ -88,6 +119,13 @@ class ServerImpl final : public Server {
     }
     if (take_over_.joinable()) take_over_.join();
     if (timer_.joinable()) timer_.join();
+    acceptor_ = nullptr;
+    newcomer_acceptor_ = nullptr;
+    if (newcomers_ != nullptr) {
+      newcomers_->Shutdown(std::chrono::system_clock::now());
+      newcomers_->Wait();
+      newcomers_ = nullptr;
+    }
     if (server_ != nullptr) {
       fleet_service_->CloseAll();
       // Cuts off whoever still watches.
@@ -138,8 +176,10 @@ class ServerImpl final : public Server {
       return WritePortFile();
     }
     if (!absl::IsAborted(epoch.status())) return epoch.status();
+    HWNAS_ASSIGN_OR_RETURN(auto credentials, Credentials());
     HWNAS_ASSIGN_OR_RETURN(
-        standby_, StandbyServer::Start(options_.listen, Credentials()));
+        standby_,
+        StandbyServer::Start(options_.listen, std::move(credentials)));
     port_ = standby_->port();
     listen_ = address();
     logger_->info("event=standing_by grpc={} reason=\"{}\"", address(),
@@ -184,8 +224,121 @@ class ServerImpl final : public Server {
     return absl::StrCat(host, " process ", getpid());
   }
 
-  static std::shared_ptr<grpc::ServerCredentials> Credentials() {
-    return grpc::InsecureServerCredentials();
+  // Nothing without TLS. The key may be elsewhere: then nobody enrols here.
+  absl::Status OpenAuthority() {
+    if (options_.tls_dir.empty()) {
+      if (options_.enroll.empty()) return absl::OkStatus();
+      return absl::InvalidArgumentError(
+          "--enroll needs --tls_dir: newcomers get certificates there");
+    }
+    if (options_.insecure) {
+      return absl::InvalidArgumentError(
+          "--tls_dir and --insecure exclude each other");
+    }
+    HWNAS_RETURN_IF_ERROR(
+        security::ReadIdentity(options_.tls_dir, absl::InfinitePast())
+            .status());
+    auto authority = security::Authority::Open(options_.tls_dir,
+                                               options_.certificate_lifetime);
+    if (authority.ok()) {
+      authority_ = *std::move(authority);
+      return RenewOwnCertificate();
+    }
+    if (absl::IsNotFound(authority.status()) && options_.enroll.empty()) {
+      return absl::OkStatus();
+    }
+    return authority.status();
+  }
+
+  // Whoever holds the authority's key renews by itself.
+  absl::Status RenewOwnCertificate() {
+    const absl::Time now = Clock::Real()->Now();
+    if (authority_ == nullptr || now < next_renewal_check_) {
+      return absl::OkStatus();
+    }
+    HWNAS_ASSIGN_OR_RETURN(
+        security::Certificate own,
+        security::ReadIdentity(options_.tls_dir, absl::InfinitePast()));
+    if (security::RenewalIsDue(own, now)) {
+      HWNAS_ASSIGN_OR_RETURN(
+          own, security::IssueInto(options_.tls_dir, *authority_, own.identity,
+                                   now));
+      logger_->info("event=certificate_renewed who=\"{}\" until={}",
+                    ToText(own.identity),
+                    absl::FormatTime(own.not_after, absl::UTCTimeZone()));
+    }
+    next_renewal_check_ =
+        now + std::min(absl::Hours(1), (own.not_after - own.not_before) / 12);
+    return absl::OkStatus();
+  }
+
+  // What any peer is held to, whether it has a certificate or not.
+  void AddBounds(grpc::ServerBuilder* builder) const {
+    // One controller to an address.
+    builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                                static_cast<int>(absl::ToInt64Milliseconds(
+                                    options_.handshake_timeout)));
+    builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
+    builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+    builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
+                                kKeepaliveTimeoutMs);
+    builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    builder->AddChannelArgument(
+        GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+        kKeepaliveTimeMs / 2);
+  }
+
+  // Strangers come here, so it has memory, threads and a port of its own, and
+  // one small method.
+  absl::Status ServeNewcomers() {
+    if (options_.enroll.empty()) return absl::OkStatus();
+    HWNAS_ASSIGN_OR_RETURN(
+        const auto credentials,
+        security::EnrolmentServerCredentials(options_.tls_dir));
+    newcomer_service_ = std::make_unique<EnrollServiceImpl>(
+        authority_.get(), access_.get(), Clock::Real(), metrics_.get());
+    grpc::ServerBuilder builder;
+    HWNAS_ASSIGN_OR_RETURN(
+        newcomer_acceptor_,
+        Acceptor::Listen("enroll", options_.enroll,
+                         {.window = options_.handshake_timeout,
+                          .max_new = kMaxNewcomers,
+                          .max_new_per_address = kMaxNewcomers / 4},
+                         logger_));
+    auto connections = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
+        credentials);
+    AddBounds(&builder);
+    builder.SetMaxReceiveMessageSize(kMaxNewcomerMessageBytes);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, 4);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, 10'000);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, 30'000);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, 5'000);
+    grpc::ResourceQuota quota("newcomers");
+    quota.SetMaxThreads(kMaxNewcomerThreads);
+    quota.Resize(kMaxNewcomerBytes);
+    builder.SetResourceQuota(quota);
+    builder.RegisterService(newcomer_service_.get());
+    newcomers_ = builder.BuildAndStart();
+    if (newcomers_ == nullptr) {
+      return absl::UnavailableError("cannot serve newcomers");
+    }
+    newcomer_acceptor_->Start(std::move(connections));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials() {
+    if (options_.tls_dir.empty()) return grpc::InsecureServerCredentials();
+    HWNAS_ASSIGN_OR_RETURN(
+        auto credentials,
+        security::ServerCredentials(
+            options_.tls_dir,
+            [access = access_.get()](absl::string_view certificate) {
+              return access->CheckPeer(certificate);
+            }));
+    credentials->SetAuthMetadataProcessor(access_->MakeProcessor());
+    return credentials;
   }
 
   // On `journals_`.
@@ -205,6 +358,9 @@ class ServerImpl final : public Server {
                                       .clock = Clock::Real(),
                                       .metrics = metrics_.get(),
                                       .logger = logger_}));
+    access_->SetEngine(engine_.get());
+    // It may have stood by for long.
+    HWNAS_RETURN_IF_ERROR(RenewOwnCertificate());
     const bool stood_by = std::exchange(standby_, nullptr) != nullptr;
     absl::Status served = Serve();
     // The port that we listened on may take a moment to be free.
@@ -213,6 +369,7 @@ class ServerImpl final : public Server {
       served = Serve();
     }
     HWNAS_RETURN_IF_ERROR(served);
+    HWNAS_RETURN_IF_ERROR(ServeNewcomers());
     {
       MutexLock lock(&mutex_);
       if (!stopping_) serving_ = server_.get();
@@ -225,29 +382,52 @@ class ServerImpl final : public Server {
 
   absl::Status Serve() {
     study_service_ = std::make_unique<StudyServiceImpl>(
-        engine_.get(), artifacts_.get(), metrics_.get());
-    trial_service_ =
-        std::make_unique<TrialServiceImpl>(engine_.get(), metrics_.get());
+        engine_.get(), artifacts_.get(), access_.get(), metrics_.get());
+    trial_service_ = std::make_unique<TrialServiceImpl>(
+        engine_.get(), access_.get(), metrics_.get());
     fleet_service_ = std::make_unique<FleetServiceImpl>(
-        FleetServiceOptions(), engine_.get(), artifacts_.get(), Clock::Real(),
-        metrics_.get(), logger_);
-    device_service_ =
-        std::make_unique<DeviceServiceImpl>(engine_.get(), metrics_.get());
+        FleetServiceOptions(), engine_.get(), artifacts_.get(), access_.get(),
+        Clock::Real(), metrics_.get(), logger_);
+    device_service_ = std::make_unique<DeviceServiceImpl>(
+        engine_.get(), access_.get(), metrics_.get());
+    access_service_ = std::make_unique<AccessServiceImpl>(
+        engine_.get(), access_.get(), metrics_.get());
+    enroll_service_ = std::make_unique<EnrollServiceImpl>(
+        authority_.get(), access_.get(), Clock::Real(), metrics_.get());
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
-    builder.AddListeningPort(listen_, Credentials(), &port_);
+    HWNAS_ASSIGN_OR_RETURN(const auto credentials, Credentials());
+    std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> connections;
+    if (exposed_) {
+      HWNAS_ASSIGN_OR_RETURN(
+          acceptor_, Acceptor::Listen(
+                         "listen", listen_,
+                         {.window = options_.handshake_timeout,
+                          .max_new_per_address = options_.max_new_per_address},
+                         logger_));
+      port_ = acceptor_->port();
+      connections = builder.experimental().AddExternalConnectionAcceptor(
+          grpc::ServerBuilder::experimental_type::ExternalConnectionType::
+              FROM_FD,
+          credentials);
+    } else {
+      builder.AddListeningPort(listen_, credentials, &port_);
+    }
     builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
     builder.SetMaxSendMessageSize(kMaxMessageBytes);
-    // One controller to an address.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
-                               kKeepaliveTimeoutMs);
-    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-    builder.AddChannelArgument(
-        GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-        kKeepaliveTimeMs / 2);
+    AddBounds(&builder);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                               kMaxStreamsPerConnection);
+    if (access_->tls()) {
+      // New calls go over connections that have the present certificate.
+      builder.AddChannelArgument(
+          GRPC_ARG_MAX_CONNECTION_AGE_MS,
+          static_cast<int>(std::min<int64_t>(
+              kMaxConnectionAgeMs,
+              absl::ToInt64Milliseconds(options_.certificate_lifetime / 12))));
+    }
+    builder.experimental().SetInterceptorCreators(access_->MakeInterceptors());
     // Threads that have answered a call stay for the next: to end and start one
     // for each call takes longer than most calls.
     using Option = grpc::ServerBuilder::SyncServerOption;
@@ -256,10 +436,12 @@ class ServerImpl final : public Server {
     builder.SetSyncServerOption(Option::MAX_POLLERS, kIdleServerThreads);
     grpc::ResourceQuota quota("controller");
     quota.SetMaxThreads(kMaxServerThreads);
+    quota.Resize(kMaxTransportBytes);
     builder.SetResourceQuota(quota);
     for (grpc::Service* service : std::initializer_list<grpc::Service*>{
              study_service_.get(), trial_service_.get(), fleet_service_.get(),
-             device_service_.get()}) {
+             device_service_.get(), access_service_.get(),
+             enroll_service_.get()}) {
       builder.RegisterService(service);
     }
     server_ = builder.BuildAndStart();
@@ -270,6 +452,7 @@ class ServerImpl final : public Server {
           ": is the port in use (another controller?), or the address not of "
           "this machine? Give --listen another one"));
     }
+    if (acceptor_ != nullptr) acceptor_->Start(std::move(connections));
     return absl::OkStatus();
   }
 
@@ -277,16 +460,15 @@ class ServerImpl final : public Server {
     const std::string metrics_address =
         metrics_server_ == nullptr
             ? ""
-            : absl::StrCat(
-                  options_.metrics.substr(0, options_.metrics.rfind(':')), ":",
-                  metrics_server_->port());
-    logger_->info("event=listening grpc={} metrics={}", address(),
-                  metrics_address);
+            : WithPort(options_.metrics, metrics_server_->port());
+    logger_->info("event=listening grpc={} tls={} enroll={} metrics={}",
+                  address(), access_->tls(), enroll_address(), metrics_address);
     if (options_.port_file.empty()) return absl::OkStatus();
     return WriteFileAtomically(
         options_.port_file,
         absl::StrCat("{\"grpc\": \"", address(), "\", \"metrics\": \"",
-                     metrics_address, "\"}\n"));
+                     metrics_address, "\", \"enroll\": \"", enroll_address(),
+                     "\"}\n"));
   }
 
   void RunTimer() {
@@ -299,6 +481,12 @@ class ServerImpl final : public Server {
       }
       more = engine_->Tick();
       fleet_service_->Tick();
+      access_->Tick();
+      if (const absl::Status renewed = RenewOwnCertificate(); !renewed.ok()) {
+        logger_->error("event=certificate_not_renewed reason=\"{}\"",
+                       std::string(renewed.message()));
+        next_renewal_check_ = Clock::Real()->Now() + absl::Minutes(1);
+      }
     }
   }
 
@@ -307,19 +495,30 @@ class ServerImpl final : public Server {
   std::optional<StoreFolderLock> lock_;  // With SQLite.
   std::string listen_;  // With the real port, once it is known.
   int port_ = 0;
+  bool exposed_ = false;  // Strangers may come.
   // In the order in which they stand on each other.
+  std::unique_ptr<Access> access_;
   std::unique_ptr<Leadership> leadership_;  // nullptr with SQLite.
   std::unique_ptr<StandbyServer> standby_;
   std::unique_ptr<JournalStore> journals_;
   std::unique_ptr<ArtifactStore> artifacts_;
   std::unique_ptr<ControllerMetrics> metrics_;
+  std::unique_ptr<security::Authority> authority_;  // nullptr: not here.
   std::unique_ptr<StudyEngine> engine_;
   std::unique_ptr<MetricsServer> metrics_server_;
   std::unique_ptr<StudyServiceImpl> study_service_;
   std::unique_ptr<TrialServiceImpl> trial_service_;
   std::unique_ptr<FleetServiceImpl> fleet_service_;
   std::unique_ptr<DeviceServiceImpl> device_service_;
+  std::unique_ptr<AccessServiceImpl> access_service_;
+  std::unique_ptr<EnrollServiceImpl> enroll_service_;
+  std::unique_ptr<EnrollServiceImpl> newcomer_service_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<grpc::Server> newcomers_;
+  std::unique_ptr<Acceptor> acceptor_;  // nullptr: gRPC listens itself.
+  std::unique_ptr<Acceptor> newcomer_acceptor_;
+  // Of Start(), then of the timer.
+  absl::Time next_renewal_check_ = absl::InfinitePast();
 
   std::thread take_over_;
   std::thread timer_;

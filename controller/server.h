@@ -34,10 +34,26 @@ struct ServerOptions {
   std::function<void(const absl::Status& why)> on_failure;
   // host:port of /metrics; empty: none.
   std::string metrics = "127.0.0.1:9420";
-  // Written once the server listens: {"grpc": "host:port", "metrics": ...}.
+  // Written once the server listens: {"grpc": "host:port", "metrics": ...,
+  // "enroll": ...}.
   std::string port_file;
   // Listen beyond this machine although connections are not encrypted.
   bool insecure = false;
+  // Folder of our identity and of the certificate authority (docs/security.md):
+  // whoever calls needs a certificate. Empty: no TLS.
+  std::string tls_dir;
+  // host:port where newcomers get their certificates; port 0 takes a free one.
+  // Needs the authority's key in `tls_dir`. Empty: nowhere.
+  std::string enroll;
+  // Of the certificates that are signed here.
+  absl::Duration certificate_lifetime = absl::Hours(24 * 7);
+  // File for the record of who did what; empty: in the log.
+  std::string audit_log;
+  // Peers that have not finished their handshakes by then are cut off.
+  absl::Duration handshake_timeout = absl::Seconds(10);
+  // Connections that one address may open in that time; more are closed at
+  // once. Only with TLS or beyond this machine.
+  int max_new_per_address = 1000;
   absl::Duration lease_duration = absl::Seconds(30);
   // Folder of the tables of studies with `replay`; empty: none.
   std::string tables_dir;
@@ -49,15 +65,17 @@ struct ServerOptions {
 class Server {
  public:
   // Returns once the server serves, or stands by while another controller
-  // leads. FAILED_PRECONDITION for `listen` beyond this machine without
-  // `insecure`; UNAVAILABLE for a port or a store in use; each in a sentence a
-  // person can act on.
+  // leads. FAILED_PRECONDITION for `listen` beyond this machine without TLS or
+  // `insecure`, or for a `tls_dir` that is not a controller's; UNAVAILABLE for
+  // a port or a store in use; each in a sentence a person can act on.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options, std::shared_ptr<Logger> logger);
   virtual ~Server() = default;
 
   // "host:port" with the real port.
   virtual std::string address() const = 0;
+  // The same of `enroll`; empty if there is none.
+  virtual std::string enroll_address() const = 0;
   // Closes sessions and watches, then stops. Nothing is lost: executors keep
   // their work and come back.
   virtual void Stop() = 0;

@@ -59,11 +59,26 @@ def evaluate(parameters):
     }
 
 
+def connect(server, tls_dir):
+    """A channel to the controller, with the identity in a folder that `hwnas ca enroll` made."""
+    if not tls_dir:
+        return grpc.insecure_channel(server)
+    with open(os.path.join(tls_dir, "ca.pem"), "rb") as file:
+        authority = file.read()
+    with open(os.path.join(tls_dir, "identity.pem"), "rb") as file:
+        identity = file.read()  # The certificate, then its key.
+    credentials = grpc.ssl_channel_credentials(authority, identity, identity)
+    return grpc.secure_channel(server, credentials,
+                               [("grpc.ssl_target_name_override", "controller.hwnas")])
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", default=os.environ.get("HWNAS_SERVER", "127.0.0.1:7420"),
                         help="controller, HOST:PORT (default: $HWNAS_SERVER or 127.0.0.1:7420)")
+    parser.add_argument("--tls-dir", default=os.environ.get("HWNAS_TLS_DIR"),
+                        help="folder of your certificate (default: $HWNAS_TLS_DIR, else no TLS)")
     parser.add_argument("--study", default="ask-tell", help="name of the study (default: ask-tell)")
     parser.add_argument("--batch", type=int, default=4, help="trials to ask for at once, 1 to 64")
     arguments = parser.parse_args()
@@ -71,7 +86,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         measurement, studies, studies_grpc, trials, trials_grpc = load_stubs(folder)
-        channel = grpc.insecure_channel(arguments.server)
+        channel = connect(arguments.server, arguments.tls_dir)
         service = trials_grpc.TrialServiceStub(channel)
         try:
             run(service, parent, arguments.batch, trials, measurement)

@@ -7,23 +7,28 @@
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
+#include "security/credentials.h"
 
 namespace hwnas::fleet {
 
-absl::Status CheckControllerAddress(const std::string& address, bool insecure) {
+absl::Status CheckControllerAddress(const std::string& address,
+                                    bool insecure_or_tls) {
   bool loopback = false;
   HWNAS_RETURN_IF_ERROR(
       CheckAddress("controller address", address, /*min_port=*/1, &loopback));
-  if (!loopback && !insecure) {
+  if (!loopback && !insecure_or_tls) {
     return absl::FailedPreconditionError(absl::StrCat(
         "controller address \"", address,
-        "\" is beyond this machine and the connection is not encrypted: use a "
-        "tunnel to 127.0.0.1, or give --insecure on a network you trust"));
+        "\" is beyond this machine and the connection is not encrypted: give "
+        "--tls_dir, use a tunnel to 127.0.0.1, or give --insecure on a network "
+        "you trust"));
   }
   return absl::OkStatus();
 }
 
-std::shared_ptr<grpc::Channel> DialController(const std::string& address) {
+std::shared_ptr<grpc::Channel> DialController(
+    const std::string& address,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetMaxSendMessageSize(kMaxMessageBytes);
@@ -36,8 +41,12 @@ std::shared_ptr<grpc::Channel> DialController(const std::string& address) {
   // One process may hold several clients: no sharing of connections, so that
   // one that is stuck does not hold up another.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(),
-                                   arguments);
+  if (credentials == nullptr) {
+    return grpc::CreateCustomChannel(
+        address, grpc::InsecureChannelCredentials(), arguments);
+  }
+  security::ExpectController(&arguments);
+  return grpc::CreateCustomChannel(address, credentials, arguments);
 }
 
 }  // namespace hwnas::fleet

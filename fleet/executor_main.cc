@@ -12,11 +12,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/metrics_server.h"
@@ -27,6 +29,9 @@
 #include "fleet/service_manager.h"
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
+#include "security/credentials.h"
+#include "security/enrolment.h"
+#include "security/identity.h"
 
 namespace hwnas::fleet {
 namespace {
@@ -63,24 +68,46 @@ absl::StatusOr<int> LockSpool(const std::string& spool_dir) {
   return fd;
 }
 
-absl::StatusOr<Identity> TakeIdentity(const ExecutorOptions& options,
-                                      const HostEnvironment& host) {
-  if (!options.id.empty()) {
-    if (!IsExecutorId(options.id)) {
+// What our certificate lets us call ourselves, before a number; empty if that
+// is one name and not a group's.
+std::string BaseOfId(const ExecutorOptions& options,
+                     const std::optional<security::Identity>& certified,
+                     const HostEnvironment& host) {
+  if (!certified) {
+    return absl::StrCat(options.kind == v1::AGENT ? "agent-" : "worker-",
+                        host.HostLabel());
+  }
+  absl::string_view name = certified->name;
+  if (!absl::ConsumeSuffix(&name, "*")) return "";
+  return absl::StrCat(name, host.HostLabel());
+}
+
+absl::StatusOr<Identity> TakeIdentity(
+    const ExecutorOptions& options,
+    const std::optional<security::Identity>& certified,
+    const HostEnvironment& host) {
+  const std::string base = BaseOfId(options, certified, host);
+  const std::string id =
+      options.id.empty() && base.empty() ? certified->name : options.id;
+  if (certified && !id.empty() && !security::Covers(*certified, id)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("id \"", id, "\" is not that of the certificate in ",
+                     options.tls_dir, ", which is of ", ToText(*certified)));
+  }
+  if (!id.empty()) {
+    if (!IsExecutorId(id)) {
       return absl::InvalidArgumentError(
-          absl::StrCat("id \"", options.id,
+          absl::StrCat("id \"", id,
                        "\" is not allowed: expected 1 to 63 of a-z, 0-9 and "
                        "-, for example pi-7"));
     }
-    Identity identity = {.id = options.id, .spool_dir = options.spool_dir};
+    Identity identity = {.id = id, .spool_dir = options.spool_dir};
     if (identity.spool_dir.empty()) {
       identity.spool_dir = absl::StrCat(StateFolder(), "/", identity.id);
     }
     HWNAS_ASSIGN_OR_RETURN(identity.lock_fd, LockSpool(identity.spool_dir));
     return identity;
   }
-  const std::string base = absl::StrCat(
-      options.kind == v1::AGENT ? "agent-" : "worker-", host.HostLabel());
   // Ids are claimed in the common state folder also when the spool is
   // elsewhere.
   for (int i = 1; i <= kMaxExecutorsPerHost; ++i) {
@@ -168,20 +195,37 @@ absl::Status Serve(const ExecutorOptions& options,
                    const sigset_t& signals, ServiceManager manager) {
   HWNAS_ASSIGN_OR_RETURN(const std::shared_ptr<Logger> logger,
                          CreateLogger(options.program, options.log_level));
-  HWNAS_RETURN_IF_ERROR(
-      CheckControllerAddress(options.controller, options.insecure));
+  HWNAS_RETURN_IF_ERROR(CheckControllerAddress(
+      options.controller, options.insecure || !options.tls_dir.empty()));
   if (options.slots < 1 || options.slots > 256) {
     return absl::InvalidArgumentError(
         absl::StrCat("slots is ", options.slots, ": expected 1 to 256"));
   }
   const HostEnvironment host;
-  HWNAS_ASSIGN_OR_RETURN(const Identity identity, TakeIdentity(options, host));
+  std::shared_ptr<grpc::ChannelCredentials> credentials;
+  std::optional<security::Identity> certified;
+  if (!options.tls_dir.empty()) {
+    if (!options.enroll.empty()) {
+      HWNAS_RETURN_IF_ERROR(
+          security::EnrollIfNew(options.tls_dir, options.enroll));
+    }
+    HWNAS_ASSIGN_OR_RETURN(
+        const security::Certificate own,
+        security::ReadIdentity(options.tls_dir, Clock::Real()->Now()));
+    certified = own.identity;
+    HWNAS_ASSIGN_OR_RETURN(credentials,
+                           security::ChannelCredentials(options.tls_dir));
+  }
+  HWNAS_ASSIGN_OR_RETURN(const Identity identity,
+                         TakeIdentity(options, certified, host));
 
   auto registry = std::make_shared<prometheus::Registry>();
   std::unique_ptr<MetricsServer> metrics_server;
   if (!options.metrics.empty()) {
-    HWNAS_ASSIGN_OR_RETURN(metrics_server,
-                           MetricsServer::Start(options.metrics, registry));
+    HWNAS_ASSIGN_OR_RETURN(
+        metrics_server,
+        MetricsServer::Start(options.metrics, registry, options.tls_dir,
+                             options.insecure));
   }
   ClientMetrics metrics(*registry,
                         options.kind == v1::AGENT ? "agent" : "worker");
@@ -221,9 +265,14 @@ absl::Status Serve(const ExecutorOptions& options,
   if (options.kind == v1::AGENT) {
     client_options.read_environment = [&host] { return host.ReadState(); };
   }
-  FleetClient client(std::move(client_options),
-                     DialController(options.controller), runner.get(),
+  const std::shared_ptr<grpc::Channel> channel =
+      DialController(options.controller, credentials);
+  FleetClient client(std::move(client_options), channel, runner.get(),
                      Clock::Real(), logger);
+  std::optional<security::Renewer> renewer;
+  if (certified) {
+    renewer.emplace(options.tls_dir, channel, Clock::Real(), logger);
+  }
   logger->info(
       "event=started version={} id={} host_id={} controller={} slots={} "
       "spool={} metrics_port={}",

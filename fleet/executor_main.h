@@ -38,8 +38,14 @@ struct ExecutorOptions {
   std::string controller = "127.0.0.1:7420";
   // Allows a controller beyond this machine although nothing is encrypted.
   bool insecure = false;
-  // 1 to 63 of [a-z0-9-], unique in the fleet. Empty: "worker-{host name}" or
-  // "agent-{host name}", with "-2", "-3", ... for further ones of this machine.
+  // Folder of our identity (security/credentials.h), which is kept fresh.
+  // Empty: no TLS.
+  std::string tls_dir;
+  // host:port where to enrol if the folder is empty; see security::EnrollIfNew.
+  std::string enroll;
+  // 1 to 63 of [a-z0-9-], unique in the fleet. Empty: the name in our
+  // certificate, else "worker-{host name}" or "agent-{host name}", with "-2",
+  // "-3", ... for further ones of this machine.
   std::string id;
   // Empty: {StateFolder()}/{id}.
   std::string spool_dir;

@@ -29,6 +29,12 @@ ABSL_FLAG(std::string, controller, "127.0.0.1:7420",
 ABSL_FLAG(bool, insecure, false,
           "allow a controller beyond this machine although nothing is "
           "encrypted");
+ABSL_FLAG(std::string, tls_dir, "",
+          "folder of this worker's certificate, made by 'hwnas ca enroll'; it "
+          "is renewed by itself; empty: no TLS");
+ABSL_FLAG(std::string, enroll, "",
+          "with --tls_dir: get the first certificate on host:port, with the "
+          "token in $HWNAS_ENROLL_TOKEN or in the file 'token' of that folder");
 ABSL_FLAG(std::string, id, "",
           "name in the fleet, 1 to 63 of a-z, 0-9 and -; default worker-HOST");
 ABSL_FLAG(std::string, spool_dir, "",
@@ -54,7 +60,7 @@ namespace {
 constexpr char kUsage[] =
     "Trains candidate networks for a controller.\n\n"
     "  hwnas-worker --controller=127.0.0.1:7420 --data_dir=/data\n"
-    "  hwnas-worker --controller=ctl:7420 --insecure --id=gpu-3 "
+    "  hwnas-worker --controller=ctl:7420 --tls_dir=/etc/hwnas/tls "
     "--metrics=127.0.0.1:9421\n"
     "  hwnas-worker --train_task=task.pb --weights_out=weights.pb\n";
 
@@ -135,6 +141,8 @@ int main(int argc, char** argv) {
   options.program = "hwnas-worker";
   options.controller = absl::GetFlag(FLAGS_controller);
   options.insecure = absl::GetFlag(FLAGS_insecure);
+  options.tls_dir = absl::GetFlag(FLAGS_tls_dir);
+  options.enroll = absl::GetFlag(FLAGS_enroll);
   options.id = absl::GetFlag(FLAGS_id);
   options.spool_dir = absl::GetFlag(FLAGS_spool_dir);
   options.metrics = absl::GetFlag(FLAGS_metrics);

@@ -60,9 +60,10 @@ class Listener final : public ProfileListener {
 // One call of ProfileModel.
 class ProfileReactor final : public UpdateStream<v1::ProfileModelUpdate> {
  public:
-  ProfileReactor(StudyEngine* engine, ControllerMetrics* metrics,
-                 SerialQueue* queue, v1::ProfileModelRequest request)
-      : UpdateStream(queue),
+  ProfileReactor(StudyEngine* engine, Access* access, Access::Caller caller,
+                 ControllerMetrics* metrics, SerialQueue* queue,
+                 v1::ProfileModelRequest request)
+      : UpdateStream(queue, access, std::move(caller)),
         engine_(engine),
         metrics_(metrics),
         listener_(std::make_shared<Listener>([this] { Poke(); })) {
@@ -118,13 +119,22 @@ grpc::Status DeviceServiceImpl::GetDevice(grpc::ServerContext* context,
 grpc::Status DeviceServiceImpl::ReserveDevice(
     grpc::ServerContext* context, const v1::ReserveDeviceRequest* request,
     v1::Device* response) {
-  return Reply(metrics_, engine_->ReserveDevice(*request), response);
+  v1::ReserveDeviceRequest theirs = *request;
+  theirs.set_user(access_->UserOf(*context, request->user()));
+  return Reply(metrics_, engine_->ReserveDevice(theirs), response);
 }
 
 grpc::Status DeviceServiceImpl::ReleaseDevice(
     grpc::ServerContext* context, const v1::ReleaseDeviceRequest* request,
     v1::Device* response) {
-  return Reply(metrics_, engine_->ReleaseDevice(*request), response);
+  if (request->force() && !access_->IsAdmin(*context)) {
+    return Reply(metrics_, absl::PermissionDeniedError(
+                               "only an admin ends somebody else's "
+                               "reservation"));
+  }
+  v1::ReleaseDeviceRequest theirs = *request;
+  theirs.set_user(access_->UserOf(*context, request->user()));
+  return Reply(metrics_, engine_->ReleaseDevice(theirs), response);
 }
 
 grpc::Status DeviceServiceImpl::DrainDevice(
@@ -148,7 +158,10 @@ grpc::Status DeviceServiceImpl::ResumeDevice(
 grpc::ServerWriteReactor<v1::ProfileModelUpdate>*
 DeviceServiceImpl::ProfileModel(grpc::CallbackServerContext* context,
                                 const v1::ProfileModelRequest* request) {
-  return new ProfileReactor(engine_, metrics_, &queue_, *request);
+  v1::ProfileModelRequest theirs = *request;
+  theirs.set_user(access_->UserOf(*context, request->user()));
+  return new ProfileReactor(engine_, access_, access_->CallerOf(*context),
+                            metrics_, &queue_, std::move(theirs));
 }
 
 }  // namespace hwnas::controller

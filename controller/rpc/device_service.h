@@ -2,6 +2,7 @@
 #pragma once
 
 #include "controller/controller_metrics.h"
+#include "controller/rpc/access.h"
 #include "controller/rpc/serial_queue.h"
 #include "controller/study/study_engine.h"
 #include "hwnas/v1/device_service.grpc.pb.h"
@@ -14,8 +15,9 @@ class DeviceServiceImpl final
     : public v1::DeviceService::WithCallbackMethod_ProfileModel<
           v1::DeviceService::Service> {
  public:
-  DeviceServiceImpl(StudyEngine* engine, ControllerMetrics* metrics)
-      : engine_(engine), metrics_(metrics) {}
+  DeviceServiceImpl(StudyEngine* engine, Access* access,
+                    ControllerMetrics* metrics)
+      : engine_(engine), access_(access), metrics_(metrics) {}
 
   grpc::Status ListDevices(grpc::ServerContext* context,
                            const v1::ListDevicesRequest* request,
@@ -44,6 +46,7 @@ class DeviceServiceImpl final
 
  private:
   StudyEngine* const engine_;
+  Access* const access_;
   ControllerMetrics* const metrics_;
   SerialQueue queue_;
 };

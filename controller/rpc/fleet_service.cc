@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/digest.h"
 #include "common/limits.h"
+#include "common/rate_limit.h"
+#include "common/status_macros.h"
 #include "controller/rpc/reply.h"
 
 namespace hwnas::controller {
@@ -120,14 +122,24 @@ namespace {
 // the next. Deletes itself behind the last job that names it.
 class SessionReactor final : public Reactor {
  public:
-  SessionReactor(StudyEngine* engine, ControllerMetrics* metrics,
-                 SerialQueue* queue, std::shared_ptr<Logger> logger,
-                 absl::Time now)
+  SessionReactor(const FleetServiceOptions& options, StudyEngine* engine,
+                 Access* access, Access::Caller caller,
+                 ControllerMetrics* metrics, SerialQueue* queue,
+                 const Clock* clock, std::shared_ptr<Logger> logger)
       : engine_(engine),
+        access_(access),
+        caller_(std::move(caller)),
         metrics_(metrics),
         queue_(queue),
+        clock_(clock),
         logger_(std::move(logger)),
-        stream_(std::make_shared<SessionStream>(this, now)) {}
+        stream_(std::make_shared<SessionStream>(this, clock->Now())),
+        hold_(access->CutWhenInvalid(
+            caller_,
+            [stream = stream_](const absl::Status& status) {
+              stream->Close(status);
+            })),
+        messages_(options.messages_per_second, options.messages_at_once) {}
 
   const std::shared_ptr<SessionStream>& stream() const { return stream_; }
   void Begin() { stream_->Read(&request_); }
@@ -147,6 +159,7 @@ class SessionReactor final : public Reactor {
     stream_->Close(absl::CancelledError("the executor left"));
   }
   void OnDone() override {
+    hold_ = nullptr;
     stream_->Detach();
     queue_->Post([this] {
       if (!session_id_.empty()) engine_->Disconnect(session_id_);
@@ -171,11 +184,16 @@ class SessionReactor final : public Reactor {
   }
 
   absl::Status Dispatch() {
+    if (!messages_.Take(clock_->Now())) {
+      return absl::ResourceExhaustedError(
+          "too many messages: an executor sends a few a second");
+    }
     if (session_id_.empty()) {
       if (!request_.has_hello()) {
         return absl::InvalidArgumentError(
             "the first message of a session must be Hello");
       }
+      HWNAS_RETURN_IF_ERROR(access_->MayConnect(caller_, request_.hello()));
       auto session_id = engine_->Connect(request_.hello(), stream_);
       if (!session_id.ok()) return session_id.status();
       session_id_ = *std::move(session_id);
@@ -199,10 +217,15 @@ class SessionReactor final : public Reactor {
   }
 
   StudyEngine* const engine_;
+  Access* const access_;
+  const Access::Caller caller_;
   ControllerMetrics* const metrics_;
   SerialQueue* const queue_;
+  const Clock* const clock_;
   const std::shared_ptr<Logger> logger_;
   const std::shared_ptr<SessionStream> stream_;
+  std::unique_ptr<Access::Hold> hold_;
+  RateLimit messages_;  // On the queue.
   // Used on the queue alone, but while gRPC reads into it.
   v1::SessionRequest request_;
   std::string session_id_;
@@ -212,21 +235,67 @@ class SessionReactor final : public Reactor {
 
 FleetServiceImpl::FleetServiceImpl(const FleetServiceOptions& options,
                                    StudyEngine* engine,
-                                   ArtifactStore* artifacts, const Clock* clock,
+                                   ArtifactStore* artifacts, Access* access,
+                                   const Clock* clock,
                                    ControllerMetrics* metrics,
                                    std::shared_ptr<Logger> logger)
     : options_(options),
       engine_(engine),
       artifacts_(artifacts),
+      access_(access),
       clock_(clock),
       metrics_(metrics),
       logger_(std::move(logger)) {}
 
 FleetServiceImpl::~FleetServiceImpl() = default;
 
+// One upload or download: counted, and cancelled when it takes too long or the
+// caller's certificate ends. Lives on the stack of its handler.
+class FleetServiceImpl::Transfer {
+ public:
+  Transfer(FleetServiceImpl* service, grpc::ServerContext* context)
+      : service_(service),
+        context_(context),
+        deadline_(service->clock_->Now() + service->options_.transfer_timeout),
+        hold_(service->access_->CutWhenInvalid(
+            service->access_->CallerOf(*context),
+            [context](const absl::Status&) { context->TryCancel(); })) {
+    MutexLock lock(&service_->mutex_);
+    place_ = service_->transfers_.insert(service_->transfers_.end(), this);
+    fits_ = service_->transfers_.size() <=
+            static_cast<size_t>(service_->options_.max_transfers);
+  }
+  ~Transfer() {
+    MutexLock lock(&service_->mutex_);
+    service_->transfers_.erase(place_);
+  }
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
+
+  // RESOURCE_EXHAUSTED if there are too many.
+  absl::Status Check() const {
+    if (fits_) return absl::OkStatus();
+    return absl::ResourceExhaustedError(
+        "too many transfers at once: try again later");
+  }
+  // Under the service's mutex, so that it is still there.
+  void CancelIfLate(absl::Time now) {
+    if (now > deadline_) context_->TryCancel();
+  }
+
+ private:
+  FleetServiceImpl* const service_;
+  grpc::ServerContext* const context_;
+  const absl::Time deadline_;
+  const std::unique_ptr<Access::Hold> hold_;
+  std::list<Transfer*>::iterator place_;
+  bool fits_ = false;
+};
+
 void FleetServiceImpl::Tick() {
   const absl::Time now = clock_->Now();
   MutexLock lock(&mutex_);
+  for (Transfer* const transfer : transfers_) transfer->CancelIfLate(now);
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     if (const auto stream = it->lock()) {
       stream->CloseIfSilent(now, options_.hello_timeout);
@@ -247,8 +316,9 @@ void FleetServiceImpl::CloseAll() {
 }
 
 Reactor* FleetServiceImpl::Session(grpc::CallbackServerContext* context) {
-  auto* reactor =
-      new SessionReactor(engine_, metrics_, &queue_, logger_, clock_->Now());
+  auto* reactor = new SessionReactor(options_, engine_, access_,
+                                     access_->CallerOf(*context), metrics_,
+                                     &queue_, clock_, logger_);
   {
     MutexLock lock(&mutex_);
     sessions_.push_back(reactor->stream());
@@ -260,6 +330,10 @@ Reactor* FleetServiceImpl::Session(grpc::CallbackServerContext* context) {
 grpc::Status FleetServiceImpl::UploadArtifact(
     grpc::ServerContext* context, grpc::ServerReader<v1::ArtifactChunk>* reader,
     v1::Artifact* response) {
+  const Transfer transfer(this, context);
+  if (const auto fits = transfer.Check(); !fits.ok()) {
+    return Reply(metrics_, fits);
+  }
   std::string data;
   absl::Cleanup free_memory = [&] { upload_memory_bytes_ -= data.size(); };
   v1::ArtifactChunk chunk;
@@ -293,6 +367,10 @@ grpc::Status FleetServiceImpl::UploadArtifact(
 grpc::Status FleetServiceImpl::DownloadArtifact(
     grpc::ServerContext* context, const v1::DownloadArtifactRequest* request,
     grpc::ServerWriter<v1::ArtifactChunk>* writer) {
+  const Transfer transfer(this, context);
+  if (const auto fits = transfer.Check(); !fits.ok()) {
+    return Reply(metrics_, fits);
+  }
   const absl::StatusOr<std::string> data = artifacts_->Get(request->digest());
   if (!data.ok()) return Reply(metrics_, data.status());
   for (size_t begin = 0; begin < data->size(); begin += kChunkBytes) {

@@ -11,6 +11,7 @@
 #include "common/log.h"
 #include "common/mutex.h"
 #include "controller/controller_metrics.h"
+#include "controller/rpc/access.h"
 #include "controller/rpc/serial_queue.h"
 #include "controller/study/study_engine.h"
 #include "hwnas/v1/fleet_service.grpc.pb.h"
@@ -25,6 +26,13 @@ struct FleetServiceOptions {
   absl::Duration hello_timeout = absl::Seconds(10);
   // Bytes of all uploads that are not complete yet; they are held in memory.
   size_t max_upload_memory_bytes = size_t{512} << 20;
+  // Uploads and downloads at once: each has a thread of the server.
+  int max_transfers = 24;
+  // How long a transfer may take.
+  absl::Duration transfer_timeout = absl::Minutes(15);
+  // Messages of one session: in the long run, and at once.
+  double messages_per_second = 500;
+  double messages_at_once = 5000;
 };
 
 // Thread-safe. Everything passed in must outlive it. Sessions are reactors that
@@ -34,11 +42,12 @@ class FleetServiceImpl final
           v1::FleetService::Service> {
  public:
   FleetServiceImpl(const FleetServiceOptions& options, StudyEngine* engine,
-                   ArtifactStore* artifacts, const Clock* clock,
+                   ArtifactStore* artifacts, Access* access, const Clock* clock,
                    ControllerMetrics* metrics, std::shared_ptr<Logger> logger);
   ~FleetServiceImpl() override;
 
-  // Closes streams that have not said Hello in time. Call now and then.
+  // Closes streams that have not said Hello in time, and transfers that take
+  // too long. Call now and then.
   void Tick();
   // Closes every session, so that the server can stop.
   void CloseAll();
@@ -59,9 +68,12 @@ class FleetServiceImpl final
   size_t upload_memory_bytes() const { return upload_memory_bytes_; }
 
  private:
+  class Transfer;
+
   const FleetServiceOptions options_;
   StudyEngine* const engine_;
   ArtifactStore* const artifacts_;
+  Access* const access_;
   const Clock* const clock_;
   ControllerMetrics* const metrics_;
   const std::shared_ptr<Logger> logger_;
@@ -70,6 +82,7 @@ class FleetServiceImpl final
   std::atomic<size_t> upload_memory_bytes_{0};
   Mutex mutex_;
   std::list<std::weak_ptr<SessionStream>> sessions_ ABSL_GUARDED_BY(mutex_);
+  std::list<Transfer*> transfers_ ABSL_GUARDED_BY(mutex_);
   // Last: ends first, while the rest still stands.
   SerialQueue queue_;
 };

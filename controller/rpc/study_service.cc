@@ -76,18 +76,21 @@ class Watcher final : public StudyWatcher {
 // One call of WatchStudy.
 class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
  public:
-  WatchReactor(StudyEngine* engine, ControllerMetrics* metrics,
-               SerialQueue* queue, const std::string& name)
-      : UpdateStream(queue), engine_(engine), metrics_(metrics) {
-    queue->Post([this, name] { Begin(name); });
+  // `study_id`: or why it must not be watched.
+  WatchReactor(StudyEngine* engine, Access* access, Access::Caller caller,
+               ControllerMetrics* metrics, SerialQueue* queue,
+               const absl::StatusOr<std::string>& study_id)
+      : UpdateStream(queue, access, std::move(caller)),
+        engine_(engine),
+        metrics_(metrics) {
+    queue->Post([this, study_id] { Begin(study_id); });
   }
 
  private:
   ~WatchReactor() override = default;
 
   // All of it runs on the queue.
-  void Begin(const std::string& name) {
-    absl::StatusOr<std::string> study_id = ParseStudyName(name);
+  void Begin(absl::StatusOr<std::string> study_id) {
     if (study_id.ok()) {
       study_id_ = *study_id;
       watcher_ = std::make_shared<Watcher>([this] { Poke(); });
@@ -170,13 +173,44 @@ absl::StatusOr<std::string> Export(StudyEngine& engine,
 grpc::Status StudyServiceImpl::CreateStudy(
     grpc::ServerContext* context, const v1::CreateStudyRequest* request,
     v1::Study* response) {
-  return Reply(metrics_, engine_->CreateStudy(*request), response);
+  v1::CreateStudyRequest theirs = *request;
+  theirs.set_user(access_->UserOf(*context, request->user()));
+  for (const v1::WarmStartSource& source : request->spec().warm_start()) {
+    if (source.study().empty()) continue;
+    const absl::Status allowed = access_->MayUse(*context, source.study());
+    if (absl::IsPermissionDenied(allowed)) return Reply(metrics_, allowed);
+  }
+  absl::StatusOr<v1::Study> study = engine_->CreateStudy(theirs);
+  // It was there before, and is somebody else's?
+  if (study.ok() && study->user() != theirs.user()) {
+    const absl::Status allowed = access_->MayUse(*context, request->study_id());
+    if (!allowed.ok()) {
+      study = absl::AlreadyExistsError(
+          absl::StrCat("study '", request->study_id(),
+                       "' exists and is somebody else's; choose another name"));
+    }
+  }
+  return Reply(metrics_, std::move(study), response);
+}
+
+absl::StatusOr<std::string> StudyServiceImpl::StudyOf(
+    const grpc::ServerContextBase& context, const std::string& name) {
+  HWNAS_ASSIGN_OR_RETURN(std::string id, ParseStudyName(name));
+  HWNAS_RETURN_IF_ERROR(access_->MayUse(context, id));
+  return id;
+}
+
+absl::StatusOr<TrialId> StudyServiceImpl::TrialOf(
+    const grpc::ServerContextBase& context, const std::string& name) {
+  HWNAS_ASSIGN_OR_RETURN(TrialId id, ParseTrialName(name));
+  HWNAS_RETURN_IF_ERROR(access_->MayUse(context, id.study_id));
+  return id;
 }
 
 grpc::Status StudyServiceImpl::GetStudy(grpc::ServerContext* context,
                                         const v1::GetStudyRequest* request,
                                         v1::Study* response) {
-  const auto id = ParseStudyName(request->name());
+  const auto id = StudyOf(*context, request->name());
   if (!id.ok()) return Reply(metrics_, id.status());
   return Reply(metrics_, engine_->GetStudy(*id), response);
 }
@@ -184,13 +218,24 @@ grpc::Status StudyServiceImpl::GetStudy(grpc::ServerContext* context,
 grpc::Status StudyServiceImpl::ListStudies(
     grpc::ServerContext* context, const v1::ListStudiesRequest* request,
     v1::ListStudiesResponse* response) {
-  return Reply(metrics_, engine_->ListStudies(*request), response);
+  absl::StatusOr<v1::ListStudiesResponse> listed =
+      engine_->ListStudies(*request);
+  if (listed.ok()) {
+    // A page may become shorter than was asked for.
+    auto& studies = *listed->mutable_studies();
+    studies.erase(std::remove_if(studies.begin(), studies.end(),
+                                 [&](const v1::Study& study) {
+                                   return !StudyOf(*context, study.name()).ok();
+                                 }),
+                  studies.end());
+  }
+  return Reply(metrics_, std::move(listed), response);
 }
 
 grpc::Status StudyServiceImpl::PauseStudy(grpc::ServerContext* context,
                                           const v1::PauseStudyRequest* request,
                                           v1::Study* response) {
-  const auto id = ParseStudyName(request->name());
+  const auto id = StudyOf(*context, request->name());
   if (!id.ok()) return Reply(metrics_, id.status());
   return Reply(metrics_, engine_->PauseStudy(*id), response);
 }
@@ -198,7 +243,7 @@ grpc::Status StudyServiceImpl::PauseStudy(grpc::ServerContext* context,
 grpc::Status StudyServiceImpl::ResumeStudy(
     grpc::ServerContext* context, const v1::ResumeStudyRequest* request,
     v1::Study* response) {
-  const auto id = ParseStudyName(request->name());
+  const auto id = StudyOf(*context, request->name());
   if (!id.ok()) return Reply(metrics_, id.status());
   return Reply(metrics_, engine_->ResumeStudy(*id), response);
 }
@@ -206,7 +251,7 @@ grpc::Status StudyServiceImpl::ResumeStudy(
 grpc::Status StudyServiceImpl::CancelStudy(
     grpc::ServerContext* context, const v1::CancelStudyRequest* request,
     v1::Study* response) {
-  const auto id = ParseStudyName(request->name());
+  const auto id = StudyOf(*context, request->name());
   if (!id.ok()) return Reply(metrics_, id.status());
   return Reply(metrics_, engine_->CancelStudy(*id), response);
 }
@@ -214,7 +259,7 @@ grpc::Status StudyServiceImpl::CancelStudy(
 grpc::Status StudyServiceImpl::ListTrials(grpc::ServerContext* context,
                                           const v1::ListTrialsRequest* request,
                                           v1::ListTrialsResponse* response) {
-  const auto id = ParseStudyName(request->parent());
+  const auto id = StudyOf(*context, request->parent());
   if (!id.ok()) return Reply(metrics_, id.status());
   return Reply(metrics_, engine_->ListTrials(*id, *request), response);
 }
@@ -222,7 +267,7 @@ grpc::Status StudyServiceImpl::ListTrials(grpc::ServerContext* context,
 grpc::Status StudyServiceImpl::GetTrial(grpc::ServerContext* context,
                                         const v1::GetTrialRequest* request,
                                         v1::Trial* response) {
-  const auto id = ParseTrialName(request->name());
+  const auto id = TrialOf(*context, request->name());
   if (!id.ok()) return Reply(metrics_, id.status());
   return Reply(metrics_, engine_->GetTrial(id->study_id, id->number), response);
 }
@@ -230,7 +275,7 @@ grpc::Status StudyServiceImpl::GetTrial(grpc::ServerContext* context,
 grpc::Status StudyServiceImpl::GetTrialSamples(
     grpc::ServerContext* context, const v1::GetTrialSamplesRequest* request,
     v1::TrialSamples* response) {
-  const auto id = ParseTrialName(request->name());
+  const auto id = TrialOf(*context, request->name());
   if (!id.ok()) return Reply(metrics_, id.status());
   return Reply(metrics_, engine_->GetTrialSamples(id->study_id, id->number),
                response);
@@ -239,7 +284,7 @@ grpc::Status StudyServiceImpl::GetTrialSamples(
 grpc::Status StudyServiceImpl::GetFront(grpc::ServerContext* context,
                                         const v1::GetFrontRequest* request,
                                         v1::Front* response) {
-  const auto id = ParseStudyName(request->name());
+  const auto id = StudyOf(*context, request->name());
   if (!id.ok()) return Reply(metrics_, id.status());
   return Reply(metrics_, engine_->GetFront(*id, request->device_class()),
                response);
@@ -248,6 +293,9 @@ grpc::Status StudyServiceImpl::GetFront(grpc::ServerContext* context,
 grpc::Status StudyServiceImpl::ExportModel(
     grpc::ServerContext* context, const v1::ExportModelRequest* request,
     grpc::ServerWriter<v1::ExportModelChunk>* writer) {
+  if (const auto id = TrialOf(*context, request->name()); !id.ok()) {
+    return Reply(metrics_, id.status());
+  }
   bool trained = false;
   const absl::StatusOr<std::string> onnx =
       Export(*engine_, *artifacts_, *request, &trained);
@@ -264,7 +312,9 @@ grpc::Status StudyServiceImpl::ExportModel(
 grpc::ServerWriteReactor<v1::StudyUpdate>* StudyServiceImpl::WatchStudy(
     grpc::CallbackServerContext* context,
     const v1::WatchStudyRequest* request) {
-  return new WatchReactor(engine_, metrics_, &queue_, request->name());
+  return new WatchReactor(engine_, access_, access_->CallerOf(*context),
+                          metrics_, &queue_,
+                          StudyOf(*context, request->name()));
 }
 
 }  // namespace hwnas::controller

@@ -2,9 +2,11 @@
 #pragma once
 
 #include "controller/controller_metrics.h"
+#include "controller/rpc/access.h"
 #include "controller/rpc/serial_queue.h"
 #include "controller/study/study_engine.h"
 #include "hwnas/v1/study_service.grpc.pb.h"
+#include "proto/convert/resource_names.h"
 #include "store/artifact_store.h"
 
 namespace hwnas::controller {
@@ -17,8 +19,11 @@ class StudyServiceImpl final
           v1::StudyService::Service> {
  public:
   StudyServiceImpl(StudyEngine* engine, ArtifactStore* artifacts,
-                   ControllerMetrics* metrics)
-      : engine_(engine), artifacts_(artifacts), metrics_(metrics) {}
+                   Access* access, ControllerMetrics* metrics)
+      : engine_(engine),
+        artifacts_(artifacts),
+        access_(access),
+        metrics_(metrics) {}
 
   grpc::Status CreateStudy(grpc::ServerContext* context,
                            const v1::CreateStudyRequest* request,
@@ -58,8 +63,15 @@ class StudyServiceImpl final
       const v1::WatchStudyRequest* request) override;
 
  private:
+  // What a name stands for, if the caller may use it.
+  absl::StatusOr<std::string> StudyOf(const grpc::ServerContextBase& context,
+                                      const std::string& name);
+  absl::StatusOr<TrialId> TrialOf(const grpc::ServerContextBase& context,
+                                  const std::string& name);
+
   StudyEngine* const engine_;
   ArtifactStore* const artifacts_;
+  Access* const access_;
   ControllerMetrics* const metrics_;
   // Makes the updates that watchers wait for.
   SerialQueue queue_;

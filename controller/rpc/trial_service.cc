@@ -1,28 +1,80 @@
 #include "controller/rpc/trial_service.h"
 
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "controller/rpc/reply.h"
 #include "proto/convert/resource_names.h"
 
 namespace hwnas::controller {
+namespace {
+
+constexpr int kMaxReports = 64;
+
+}  // namespace
 
 grpc::Status TrialServiceImpl::AskTrials(grpc::ServerContext* context,
                                          const v1::AskTrialsRequest* request,
                                          v1::AskTrialsResponse* response) {
   const auto id = ParseStudyName(request->parent());
   if (!id.ok()) return Reply(metrics_, id.status());
+  if (const auto allowed = access_->MayUse(*context, *id); !allowed.ok()) {
+    return Reply(metrics_, allowed);
+  }
   return Reply(metrics_, engine_->AskTrials(*id, *request), response);
 }
 
 grpc::Status TrialServiceImpl::ReportProgress(
     grpc::ServerContext* context, const v1::ReportProgressRequest* request,
     v1::ReportProgressResponse* response) {
+  if (const auto allowed = access_->MayUseTrial(*context, request->trial());
+      !allowed.ok()) {
+    return Reply(metrics_, allowed);
+  }
   return Reply(metrics_, engine_->ReportProgress(*request), response);
 }
 
 grpc::Status TrialServiceImpl::TellTrials(grpc::ServerContext* context,
                                           const v1::TellTrialsRequest* request,
                                           v1::TellTrialsResponse* response) {
-  return Reply(metrics_, engine_->TellTrials(*request), response);
+  if (!access_->tls()) {
+    return Reply(metrics_, engine_->TellTrials(*request), response);
+  }
+  // Too many reports are the engine's to refuse.
+  const int count = std::min(request->reports_size(), kMaxReports + 1);
+  v1::TellTrialsRequest allowed;
+  std::vector<absl::Status> denied(count);
+  for (int i = 0; i < count; ++i) {
+    const v1::TrialReport& report = request->reports(i);
+    const absl::Status status = access_->MayUseTrial(*context, report.trial());
+    if (!absl::IsPermissionDenied(status)) {
+      *allowed.add_reports() = report;
+      continue;
+    }
+    denied[i] = status;
+    // The call itself goes well, so that nobody else writes it down.
+    access_->Audit(access_->Who(*context), context->peer(),
+                   "TrialService/TellTrials", report.trial(), status.code());
+  }
+  v1::TellTrialsResponse told;
+  if (allowed.reports_size() > 0 || count == 0) {
+    auto answer = engine_->TellTrials(allowed);
+    if (!answer.ok()) return Reply(metrics_, answer.status());
+    told = *std::move(answer);
+  }
+  int next = 0;
+  for (const absl::Status& status : denied) {
+    v1::ReportStatus* result = response->add_statuses();
+    if (status.ok()) {
+      *result = told.statuses(next++);
+      continue;
+    }
+    result->set_code(static_cast<int>(status.code()));
+    result->set_message(std::string(status.message()));
+  }
+  return grpc::Status::OK;
 }
 
 }  // namespace hwnas::controller

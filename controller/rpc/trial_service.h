@@ -2,6 +2,7 @@
 #pragma once
 
 #include "controller/controller_metrics.h"
+#include "controller/rpc/access.h"
 #include "controller/study/study_engine.h"
 #include "hwnas/v1/trial_service.grpc.pb.h"
 
@@ -10,8 +11,9 @@ namespace hwnas::controller {
 // Thread-safe. Everything passed in must outlive it.
 class TrialServiceImpl final : public v1::TrialService::Service {
  public:
-  TrialServiceImpl(StudyEngine* engine, ControllerMetrics* metrics)
-      : engine_(engine), metrics_(metrics) {}
+  TrialServiceImpl(StudyEngine* engine, Access* access,
+                   ControllerMetrics* metrics)
+      : engine_(engine), access_(access), metrics_(metrics) {}
 
   grpc::Status AskTrials(grpc::ServerContext* context,
                          const v1::AskTrialsRequest* request,
@@ -25,6 +27,7 @@ class TrialServiceImpl final : public v1::TrialService::Service {
 
  private:
   StudyEngine* const engine_;
+  Access* const access_;
   ControllerMetrics* const metrics_;
 };
 

@@ -1,11 +1,16 @@
 // A call that streams updates to one client, fed by the engine.
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <utility>
 
+#include "absl/status/status.h"
 #include "common/mutex.h"
+#include "controller/rpc/access.h"
 #include "controller/rpc/serial_queue.h"
 #include "grpcpp/grpcpp.h"
+#include "proto/convert/grpc_status.h"
 
 namespace hwnas::controller {
 
@@ -32,13 +37,18 @@ class UpdateStream : public grpc::ServerWriteReactor<Message> {
     Poke();
   }
   void OnDone() final {
+    hold_ = nullptr;
     // Behind every job that still names us.
     queue_->Post([this] { delete this; });
   }
 
  protected:
-  // `queue` must outlive the stream.
-  explicit UpdateStream(SerialQueue* queue) : queue_(queue) {}
+  // `queue` and `access` must outlive the stream, which ends when the caller's
+  // certificate does.
+  UpdateStream(SerialQueue* queue, Access* access, const Access::Caller& caller)
+      : queue_(queue),
+        hold_(access->CutWhenInvalid(
+            caller, [this](const absl::Status& status) { Cut(status); })) {}
   ~UpdateStream() override = default;
 
   // Something may be there to write. Any thread. At most one Pump waits in the
@@ -66,13 +76,27 @@ class UpdateStream : public grpc::ServerWriteReactor<Message> {
   // No more calls of Poke() from the engine after this. On the queue.
   virtual void Release() = 0;
 
+  void Cut(const absl::Status& status) {
+    {
+      MutexLock lock(&mutex_);
+      cut_ = status;
+    }
+    Poke();
+  }
+
   void Pump() {
     bool cancelled = false;
+    absl::Status cut;
     {
       MutexLock lock(&mutex_);
       poked_ = false;
       if (writing_ || finished_) return;
       cancelled = cancelled_;
+      cut = cut_;
+    }
+    if (!cut.ok()) {
+      End(ToGrpc(cut));
+      return;
     }
     if (cancelled) {
       End(grpc::Status(grpc::StatusCode::CANCELLED, "the caller left"));
@@ -97,6 +121,9 @@ class UpdateStream : public grpc::ServerWriteReactor<Message> {
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool poked_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status cut_ ABSL_GUARDED_BY(mutex_);
+  // Last: until it is made nobody calls Cut().
+  std::unique_ptr<Access::Hold> hold_;
 };
 
 }  // namespace hwnas::controller

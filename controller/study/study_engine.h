@@ -44,6 +44,7 @@
 #include "controller/study/result_index.h"
 #include "controller/study/study_state.h"
 #include "estimator/estimator.h"
+#include "hwnas/v1/access_service.pb.h"
 #include "hwnas/v1/device_service.pb.h"
 #include "hwnas/v1/fleet_service.pb.h"
 #include "hwnas/v1/study_service.pb.h"
@@ -151,6 +152,11 @@ class StudyEngine {
   // The graph of a trial and where its weights are.
   absl::StatusOr<TrialModel> ModelOf(const std::string& study_id,
                                      int64_t number);
+
+  // ---- Sharing (see AccessService) ----
+  absl::StatusOr<v1::StudyAccess> GetStudyAccess(const std::string& study_id);
+  absl::StatusOr<v1::StudyAccess> ShareStudy(
+      const v1::ShareStudyRequest& request);
 
   absl::Status AddWatcher(const std::string& study_id,
                           std::shared_ptr<StudyWatcher> watcher);

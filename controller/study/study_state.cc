@@ -192,6 +192,10 @@ absl::Status StudyState::Apply(const v1::JournalEvent& event) {
       case v1::JournalEvent::kStageInvalidated:
         status = ApplyInvalidated(event.stage_invalidated(), time);
         break;
+      case v1::JournalEvent::kStudyShared:
+        shared_with_.assign(event.study_shared().users().begin(),
+                            event.study_shared().users().end());
+        break;
       case v1::JournalEvent::kDeviceEvent:
         status = Corrupt("an event of the farm");
         break;

@@ -155,6 +155,8 @@ class StudyState {
   const v1::StudySpec& spec() const { return spec_; }
   const std::string& description() const { return description_; }
   const std::string& user() const { return user_; }
+  // Users who may do what its user may, sorted; "*" is everybody.
+  const std::vector<std::string>& shared_with() const { return shared_with_; }
   const Problem& problem() const { return problem_; }
   // For each of spec().warm_start(), in order.
   const google::protobuf::RepeatedPtrField<v1::SourceTrials>& source_trials()
@@ -255,6 +257,7 @@ class StudyState {
   v1::StudySpec spec_;
   std::string description_;
   std::string user_;
+  std::vector<std::string> shared_with_;
   Problem problem_;
   google::protobuf::RepeatedPtrField<v1::SourceTrials> source_trials_;
   std::vector<StageKey> stage_keys_;

@@ -5,24 +5,13 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/text.h"
 
 namespace hwnas {
 namespace {
 
-// 1 to 63 of [a-z0-9] and `extra`.
-bool IsShort(absl::string_view text, absl::string_view extra) {
-  if (text.empty() || text.size() > 63) return false;
-  for (const char c : text) {
-    if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-          extra.find(c) != absl::string_view::npos)) {
-      return false;
-    }
-  }
-  return true;
-}
-
 // One segment of a name.
-bool IsId(absl::string_view id) { return IsShort(id, "-"); }
+bool IsId(absl::string_view id) { return IsShortName(id, "-"); }
 
 // 1, 2, ... without sign or leading zeros, so that a trial has one name.
 bool ParseNumber(absl::string_view text, int64_t* number) {
@@ -60,10 +49,10 @@ std::string AgentName(absl::string_view executor_id) {
   return absl::StrCat("agents/", executor_id);
 }
 
-bool IsLabel(absl::string_view text) { return IsShort(text, "_.-"); }
+bool IsLabel(absl::string_view text) { return IsShortName(text, "_.-"); }
 
 absl::Status CheckUser(absl::string_view field, absl::string_view user) {
-  if (user.empty() || IsShort(user, "_.@-")) return absl::OkStatus();
+  if (user.empty() || IsShortName(user, "_.@-")) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(field, " \"", absl::CHexEscape(user.substr(0, 63)),
                    "\": expected 1 to 63 of [a-z0-9_.@-]"));

@@ -21,10 +21,11 @@ class FleetServiceTest : public ::testing::Test {
  protected:
   FleetServiceTest()
       : metrics_(std::make_shared<prometheus::Registry>()),
+        access_(*Access::Create({}, &harness_.clock, &metrics_, NullLogger())),
         service_({.hello_timeout = absl::Seconds(10),
                   .max_upload_memory_bytes = 1000},
-                 harness_.engine.get(), &harness_.artifacts, &harness_.clock,
-                 &metrics_, NullLogger()) {
+                 harness_.engine.get(), &harness_.artifacts, access_.get(),
+                 &harness_.clock, &metrics_, NullLogger()) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
@@ -54,6 +55,7 @@ class FleetServiceTest : public ::testing::Test {
 
   EngineHarness harness_;
   ControllerMetrics metrics_;
+  const std::unique_ptr<Access> access_;
   FleetServiceImpl service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::FleetService::Stub> stub_;

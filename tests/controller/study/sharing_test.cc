@@ -1,0 +1,78 @@
+// With whom a study is shared.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/controller/study/engine_harness.h"
+
+namespace hwnas::controller {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+absl::StatusOr<v1::StudyAccess> Share(StudyEngine& engine,
+                                      const std::vector<std::string>& users,
+                                      const std::string& name = "studies/s") {
+  v1::ShareStudyRequest request;
+  request.set_name(name);
+  request.mutable_users()->Assign(users.begin(), users.end());
+  return engine.ShareStudy(request);
+}
+
+TEST(Sharing, ReplacesTheListAndSurvivesARestart) {
+  EngineHarness h;
+  v1::CreateStudyRequest request;
+  request.set_study_id("s");
+  request.set_user("alice");
+  *request.mutable_spec() = ToySpec(3);
+  ASSERT_TRUE(h.engine->CreateStudy(request).ok());
+  EXPECT_THAT(h.engine->GetStudyAccess("s")->shared_with(), IsEmpty());
+
+  const auto shared = Share(*h.engine, {"carol", "bob", "carol"});
+  ASSERT_TRUE(shared.ok()) << shared.status();
+  EXPECT_THAT(shared->shared_with(), ElementsAre("bob", "carol"));
+  EXPECT_THAT(Share(*h.engine, {"*"})->shared_with(), ElementsAre("*"));
+
+  h.Restart();
+  const auto kept = h.engine->GetStudyAccess("s");
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_EQ(kept->user(), "alice");
+  EXPECT_THAT(kept->shared_with(), ElementsAre("*"));
+  EXPECT_THAT(Share(*h.engine, {})->shared_with(), IsEmpty());
+}
+
+TEST(Sharing, WorksWhenTheStudyHasEnded) {
+  EngineHarness h;
+  v1::CreateStudyRequest request;
+  request.set_study_id("s");
+  *request.mutable_spec() = ToySpec(3);
+  ASSERT_TRUE(h.engine->CreateStudy(request).ok());
+  ASSERT_TRUE(h.engine->CancelStudy("s").ok());
+  EXPECT_TRUE(Share(*h.engine, {"bob"}).ok());
+  EXPECT_EQ(h.engine->GetStudy("s")->state(), v1::Study::CANCELLED);
+}
+
+TEST(Sharing, RefusesWhatIsNoUser) {
+  EngineHarness h;
+  v1::CreateStudyRequest request;
+  request.set_study_id("s");
+  *request.mutable_spec() = ToySpec(3);
+  ASSERT_TRUE(h.engine->CreateStudy(request).ok());
+  for (const std::string& user : {std::string(), std::string("Bob"),
+                                  std::string("**"), std::string(64, 'x')}) {
+    EXPECT_EQ(Share(*h.engine, {user}).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << user;
+  }
+  EXPECT_EQ(
+      Share(*h.engine, std::vector<std::string>(101, "bob")).status().code(),
+      absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Share(*h.engine, {"bob"}, "studies/none").status().code(),
+            absl::StatusCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace hwnas::controller
