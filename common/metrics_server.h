@@ -18,15 +18,12 @@ namespace hwnas {
 // format until destroyed. Thread-safe.
 class MetricsServer {
  public:
-  // `address` is "host:port"; port 0 takes a free one. Beyond this machine it
-  // speaks TLS, with the identity in `tls_dir` (see security/credentials.h), to
-  // whoever has a certificate of the same authority; FAILED_PRECONDITION if
-  // `tls_dir` is empty, unless `insecure`. UNAVAILABLE if the port is in use,
-  // with a sentence a person can act on.
+  // `address` is "host:port"; port 0 takes a free one. The page is never
+  // encrypted: FAILED_PRECONDITION beyond this machine unless `insecure`.
+  // UNAVAILABLE if the port is in use, with a sentence a person can act on.
   static absl::StatusOr<std::unique_ptr<MetricsServer>> Start(
       const std::string& address,
-      std::shared_ptr<prometheus::Registry> registry,
-      const std::string& tls_dir = "", bool insecure = false);
+      std::shared_ptr<prometheus::Registry> registry, bool insecure = false);
   ~MetricsServer();
 
   int port() const { return port_; }

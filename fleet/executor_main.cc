@@ -224,8 +224,7 @@ absl::Status Serve(const ExecutorOptions& options,
   if (!options.metrics.empty()) {
     HWNAS_ASSIGN_OR_RETURN(
         metrics_server,
-        MetricsServer::Start(options.metrics, registry, options.tls_dir,
-                             options.insecure));
+        MetricsServer::Start(options.metrics, registry, options.insecure));
   }
   ClientMetrics metrics(*registry,
                         options.kind == v1::AGENT ? "agent" : "worker");

@@ -267,28 +267,13 @@ absl::StatusOr<std::string> SignRequest(const Credential& authority,
   if (X509_set_issuer_name(x509, X509_get_subject_name(issuer.get())) != 1) {
     return Failed("name the issuer");
   }
+  const bool server = identity.role == Role::kController;
   std::string names = absl::StrCat("URI:", ToUri(identity));
-  std::string usage = "clientAuth";
-  switch (identity.role) {
-    case Role::kController:
-      usage = "serverAuth";
-      absl::StrAppend(&names, ",DNS:", kControllerDnsName);
-      break;
-    case Role::kWorker:
-    case Role::kAgent:
-      // For their metrics.
-      usage = "clientAuth,serverAuth";
-      absl::StrAppend(&names, ",DNS:", RoleName(identity.role), ".hwnas");
-      break;
-    case Role::kAdmin:
-    case Role::kResearcher:
-    case Role::kViewer:
-      break;
-  }
+  if (server) absl::StrAppend(&names, ",DNS:", kControllerDnsName);
   for (const auto& [nid, value] : std::vector<std::pair<int, std::string>>{
            {NID_basic_constraints, "critical,CA:FALSE"},
            {NID_key_usage, "critical,digitalSignature"},
-           {NID_ext_key_usage, usage},
+           {NID_ext_key_usage, server ? "serverAuth" : "clientAuth"},
            {NID_subject_alt_name, names}}) {
     HWNAS_RETURN_IF_ERROR(AddExtension(x509, issuer.get(), nid, value));
   }
