@@ -56,7 +56,8 @@
 #include "proto/convert/resource_names.h"
 
 ABSL_FLAG(std::string, controller, "127.0.0.1:7420",
-          "Controller to serve, host:port");
+          "Controller to serve, host:port; several that share a store with "
+          "commas between them");
 ABSL_FLAG(std::string, id, "",
           "Name of this agent and its device: 1 to 63 of [a-z0-9-], unique in "
           "the fleet. Empty: made from the host name. Example: pi-7");

@@ -27,6 +27,8 @@ constexpr size_t kMaxBlocks = 100'000;
 // Single inferences kept for the quantile; then every second one, and so on.
 constexpr size_t kMaxSingles = size_t{1} << 18;
 constexpr double kConfidence = 0.95;
+// So many disturbed blocks to each good one, and it will not become better.
+constexpr size_t kHopeless = 4;
 constexpr int kMaxSinglesPerBlock = 4096;
 // Ten of the ticks that the kernel counts in.
 constexpr absl::Duration kStretch = absl::Milliseconds(100);
@@ -248,11 +250,11 @@ class Meter {
     used_disturbed_ = true;
   }
 
-  // Twice of what undisturbed blocks would have taken; within max_time anyway.
+  // Hardly a block is left alone: to go on would take max_time for nothing.
   bool RepeatedEnough() const {
-    return disturbed() >= std::max(kMinBlocks, report_.block_ms.size()) &&
-           clock_.Now() - timed_begin_ >=
-               2 * std::max(options_.min_time, good_time_);
+    return disturbed() >=
+               std::max(kMinBlocks, kHopeless * report_.block_ms.size()) &&
+           clock_.Now() - timed_begin_ >= 2 * options_.min_time;
   }
 
   size_t disturbed() const {

@@ -2,12 +2,12 @@
 # with a new hwnas-agent each. Source it; it reads the options of both.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=${BUILD:-$root/build/release}
-count=30 seed=1 max_time=5s channels=16 cells=5
+count=30 seed=1 max_time=${max_time:-5s} channels=16 cells=5
 out=$build/bench/cells
 
 usage_options='  --count N      cells, different ones at random (30)
   --seed N       of the choice (1)
-  --max_time T   longest time of one measurement (5s)
+  --max_time T   longest time of one measurement ('"$max_time"')
   --channels N   of the networks (16)
   --cells N      in each stage of them (5)
   --out DIR      for the models and a JSON file for each measurement

@@ -265,6 +265,27 @@ TEST_F(DisturbedTest, GivesUpAndSaysWhy) {
   EXPECT_LT(report->total_time, absl::Seconds(1));
 }
 
+TEST_F(DisturbedTest, GoesOnWhileSomeBlocksAreLeftAlone) {
+  // Most blocks are preempted. The others scatter by a seventh, which takes
+  // more of them than min_time has.
+  Rng rng(5);
+  auto duration = absl::Milliseconds(1);
+  FakeSession session(clock_, [&](int64_t) { return duration; });
+  interference_.before_thread = [&](ThreadCounts& counts) {
+    if (disturbed_now) {
+      ++counts.preemptions;
+      counts.waited_seconds = *counts.waited_seconds + 0.010;
+    }
+    disturbed_now = rng.Bernoulli(0.6);
+    duration = absl::Microseconds(disturbed_now ? 2000 : 1000 + rng.Below(150));
+  };
+  const auto report = MeasureLatency(session, {}, clock_, &interference_);
+  ASSERT_TRUE(report.ok());
+  EXPECT_THAT(report->flags, ElementsAre(StartsWith("NOISY: ")));
+  EXPECT_GT(report->block_ms.size(), 31);
+  EXPECT_NEAR(report->median_ms, 1.075, 0.02);
+}
+
 TEST_F(DisturbedTest, SeesWhatOnlyOtherCoresShow) {
   // Another process keeps the other core busy: nobody preempts us, and yet we
   // are slower.
