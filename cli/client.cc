@@ -14,7 +14,6 @@
 #include "cli/diagnostic.h"
 #include "common/limits.h"
 #include "common/status_macros.h"
-#include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
 #include "proto/convert/grpc_status.h"
@@ -295,12 +294,7 @@ std::shared_ptr<grpc::Channel> Connect(
   // than every five minutes is against gRPC's default policy for servers.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 310'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
-  if (credentials == nullptr) {
-    return grpc::CreateCustomChannel(
-        address, grpc::InsecureChannelCredentials(), arguments);
-  }
-  security::ExpectController(&arguments);
-  return grpc::CreateCustomChannel(address, credentials, arguments);
+  return security::DialController(address, credentials, arguments);
 }
 
 absl::Status CheckAddress(const std::string& address) {

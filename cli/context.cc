@@ -30,7 +30,8 @@ void Context::Fail(const absl::Status& status, int code) {
 void AddServerOption(CLI::App* command, Context* context) {
   command
       ->add_option("-s,--server", context->server,
-                   "Controller to talk to, HOST:PORT. Without it "
+                   "Controller to talk to, HOST:PORT; several that share a "
+                   "store with commas between them. Without it "
                    "$HWNAS_SERVER, else 127.0.0.1:7420")
       ->type_name("HOST:PORT");
   command
@@ -44,11 +45,10 @@ void AddServerOption(CLI::App* command, Context* context) {
 }
 
 absl::Status Context::PrepareToDial() {
-  HWNAS_RETURN_IF_ERROR(CheckAddress(server));
+  bool loopback = false;
+  HWNAS_RETURN_IF_ERROR(CheckAddresses("controller address", server,
+                                       /*min_port=*/1, &loopback));
   if (tls_dir.empty()) {
-    bool loopback = false;
-    HWNAS_RETURN_IF_ERROR(::hwnas::CheckAddress("controller address", server,
-                                                /*min_port=*/1, &loopback));
     if (loopback || insecure) return absl::OkStatus();
     return absl::FailedPreconditionError(absl::StrCat(
         "the controller at ", server,

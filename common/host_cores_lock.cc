@@ -16,6 +16,7 @@
 namespace hwnas {
 
 std::string HostCoresLock::DefaultPath() {
+  // NOLINTNEXTLINE(concurrency-mt-unsafe)
   if (const char* path = std::getenv("HWNAS_CORES_LOCK");
       path != nullptr && *path != '\0') {
     return path;

@@ -4,7 +4,6 @@
 #include "common/address.h"
 #include "common/limits.h"
 #include "common/status_macros.h"
-#include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
 #include "security/credentials.h"
@@ -15,7 +14,7 @@ absl::Status CheckControllerAddress(const std::string& address,
                                     bool insecure_or_tls) {
   bool loopback = false;
   HWNAS_RETURN_IF_ERROR(
-      CheckAddress("controller address", address, /*min_port=*/1, &loopback));
+      CheckAddresses("controller address", address, /*min_port=*/1, &loopback));
   if (!loopback && !insecure_or_tls) {
     return absl::FailedPreconditionError(absl::StrCat(
         "controller address \"", address,
@@ -41,12 +40,7 @@ std::shared_ptr<grpc::Channel> DialController(
   // One process may hold several clients: no sharing of connections, so that
   // one that is stuck does not hold up another.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  if (credentials == nullptr) {
-    return grpc::CreateCustomChannel(
-        address, grpc::InsecureChannelCredentials(), arguments);
-  }
-  security::ExpectController(&arguments);
-  return grpc::CreateCustomChannel(address, credentials, arguments);
+  return security::DialController(address, credentials, arguments);
 }
 
 }  // namespace hwnas::fleet

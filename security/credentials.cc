@@ -1,11 +1,17 @@
 #include "security/credentials.h"
 
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/address.h"
 #include "common/files.h"
 #include "common/secret_files.h"
 #include "common/status_macros.h"
+#include "grpcpp/create_channel.h"
 #include "grpcpp/security/tls_certificate_provider.h"
 #include "grpcpp/security/tls_certificate_verifier.h"
 #include "grpcpp/security/tls_credentials_options.h"
@@ -17,6 +23,10 @@ namespace tls = grpc::experimental;
 
 // How soon a new file is noticed.
 constexpr unsigned int kRefreshSeconds = 60;
+// Calls go to the address whose health service says that it serves.
+constexpr char kFollowHealth[] =
+    R"({"loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": ""}})";
 
 std::string AuthorityPath(const std::string& dir) { return dir + "/ca.pem"; }
 std::string IdentityPath(const std::string& dir) {
@@ -70,6 +80,31 @@ absl::Status CheckServerFolder(const std::string& dir) {
   return absl::FailedPreconditionError(
       absl::StrCat(dir, " is the identity of ", ToText(own.identity),
                    ", not of a controller: 'hwnas ca init DIR' makes one"));
+}
+
+// For gRPC's resolver, which takes several addresses only as numbers. Empty
+// if there is but one, or none is known; gRPC then asks for the name itself,
+// again and again.
+std::string TargetOfSeveral(const std::string& addresses) {
+  const std::vector<std::string> each = absl::StrSplit(addresses, ',');
+  if (each.size() == 1) return "";
+  std::vector<std::string> v4;
+  std::vector<std::string> v6;
+  for (const std::string& address : each) {
+    for (std::string& numeric : LookUp(address)) {
+      (absl::StartsWith(numeric, "[") ? v6 : v4).push_back(std::move(numeric));
+    }
+  }
+  // A target is of one family: the other goes in as a part of it.
+  if (v6.empty()) {
+    return v4.empty() ? "" : absl::StrCat("ipv4:", absl::StrJoin(v4, ","));
+  }
+  for (const std::string& numeric : v4) {
+    const size_t colon = numeric.rfind(':');
+    v6.push_back(absl::StrCat("[::ffff:", numeric.substr(0, colon), "]",
+                              numeric.substr(colon)));
+  }
+  return absl::StrCat("ipv6:", absl::StrJoin(v6, ","));
 }
 
 }  // namespace
@@ -134,8 +169,22 @@ std::shared_ptr<grpc::ChannelCredentials> EnrolmentChannelCredentials(
   return tls::TlsCredentials(options);
 }
 
-void ExpectController(grpc::ChannelArguments* arguments) {
-  arguments->SetSslTargetNameOverride(kControllerDnsName);
+std::shared_ptr<grpc::Channel> DialController(
+    const std::string& addresses,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+    grpc::ChannelArguments arguments) {
+  std::string target = addresses;
+  if (const std::string several = TargetOfSeveral(addresses);
+      !several.empty()) {
+    target = several;
+    arguments.SetServiceConfigJSON(kFollowHealth);
+  }
+  if (credentials == nullptr) {
+    return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(),
+                                     arguments);
+  }
+  arguments.SetSslTargetNameOverride(kControllerDnsName);
+  return grpc::CreateCustomChannel(target, credentials, arguments);
 }
 
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerCredentials(

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "grpcpp/channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -41,9 +42,15 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> ChannelCredentials(
 // Without an identity; only to enrol.
 std::shared_ptr<grpc::ChannelCredentials> EnrolmentChannelCredentials(
     const std::string& authority_certificate);
-// The other end must be a controller, whatever its address. For channels with
-// either of the above.
-void ExpectController(grpc::ChannelArguments* arguments);
+// A channel to the controller at `addresses`. `credentials` is one of the
+// above: the other end must be a controller, whatever its address; nullptr: in
+// the clear. Of several addresses, separated by commas, it follows the
+// controller that serves, as gRPC health tells; their names are looked up now
+// and once, and unknown ones left out.
+std::shared_ptr<grpc::Channel> DialController(
+    const std::string& addresses,
+    const std::shared_ptr<grpc::ChannelCredentials>& credentials,
+    grpc::ChannelArguments arguments);
 
 // ---- Of the controller ----
 

@@ -11,7 +11,6 @@
 #include "common/secret_files.h"
 #include "common/status_macros.h"
 #include "grpcpp/client_context.h"
-#include "grpcpp/create_channel.h"
 #include "hwnas/v1/enroll_service.grpc.pb.h"
 #include "proto/convert/grpc_status.h"
 #include "security/credentials.h"
@@ -35,11 +34,9 @@ absl::StatusOr<Certificate> Enroll(const Token& token,
   request.set_token_secret(token.secret);
   HWNAS_ASSIGN_OR_RETURN(*request.mutable_certificate_request(),
                          NewRequest(credential.key));
-  grpc::ChannelArguments arguments;
-  ExpectController(&arguments);
-  const auto stub = v1::EnrollService::NewStub(grpc::CreateCustomChannel(
+  const auto stub = v1::EnrollService::NewStub(DialController(
       address, EnrolmentChannelCredentials(token.authority_certificate),
-      arguments));
+      /*arguments=*/{}));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + kTimeout);
   v1::EnrollResponse response;

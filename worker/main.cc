@@ -25,7 +25,8 @@
 #include "worker/train_task_file.h"
 
 ABSL_FLAG(std::string, controller, "127.0.0.1:7420",
-          "host:port of the controller");
+          "host:port of the controller; several that share a store with commas "
+          "between them");
 ABSL_FLAG(bool, insecure, false,
           "allow a controller beyond this machine although nothing is "
           "encrypted");

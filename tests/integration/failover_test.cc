@@ -17,6 +17,7 @@
 #include "hwnas/v1/study_service.grpc.pb.h"
 #include "hwnas/v1/trial_service.grpc.pb.h"
 #include "nlohmann/json.hpp"
+#include "security/credentials.h"
 #include "store/journal_store.h"
 #include "tests/fakes/postgres_server.h"
 #include "tests/integration/process.h"
@@ -70,15 +71,11 @@ class Controller {
 std::shared_ptr<grpc::Channel> DialLeader(
     const std::vector<std::string>& addresses) {
   grpc::ChannelArguments arguments;
-  arguments.SetServiceConfigJSON(
-      R"({"loadBalancingConfig": [{"round_robin": {}}],
-          "healthCheckConfig": {"serviceName": ""}})");
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
-  return grpc::CreateCustomChannel("ipv4:" + absl::StrJoin(addresses, ","),
-                                   grpc::InsecureChannelCredentials(),
-                                   arguments);
+  return security::DialController(absl::StrJoin(addresses, ","),
+                                  /*credentials=*/nullptr, arguments);
 }
 
 // A call that nobody can take yet waits, and its waiting drives the channel.

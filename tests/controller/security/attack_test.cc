@@ -64,8 +64,7 @@ std::shared_ptr<grpc::Channel> Dial(
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetMaxSendMessageSize(-1);
-  security::ExpectController(&arguments);
-  return grpc::CreateCustomChannel(address, credentials, arguments);
+  return security::DialController(address, credentials, arguments);
 }
 
 // A client that presents what it is given.
