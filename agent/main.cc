@@ -78,6 +78,9 @@ ABSL_FLAG(std::string, device_class, "",
 ABSL_FLAG(bool, insecure, false,
           "Allow a controller beyond this machine although the connection is "
           "not encrypted");
+ABSL_FLAG(bool, metrics_insecure, false,
+          "Serve metrics beyond this machine although the page is not "
+          "encrypted; --insecure allows it as well");
 ABSL_FLAG(std::string, tls_dir, "",
           "Folder of this agent's certificate, made by 'hwnas ca enroll'; it "
           "is renewed by itself. Empty: no TLS");
@@ -559,6 +562,7 @@ int Main(int argc, char** argv) {
   options.program = "hwnas-agent";
   options.controller = absl::GetFlag(FLAGS_controller);
   options.insecure = absl::GetFlag(FLAGS_insecure);
+  options.metrics_insecure = absl::GetFlag(FLAGS_metrics_insecure);
   options.tls_dir = absl::GetFlag(FLAGS_tls_dir);
   options.enroll = absl::GetFlag(FLAGS_enroll);
   options.id = absl::GetFlag(FLAGS_id);

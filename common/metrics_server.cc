@@ -22,7 +22,8 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(
     return absl::FailedPreconditionError(absl::StrCat(
         "metrics address \"", address,
         "\" is beyond this machine and the page is not encrypted: "
-        "use 127.0.0.1 behind a proxy, or --insecure on a network you trust"));
+        "use 127.0.0.1 behind a proxy, or --metrics_insecure on a network you "
+        "trust"));
   }
   try {
     auto exposer = std::make_unique<prometheus::Exposer>(address, 1);

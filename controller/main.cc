@@ -57,6 +57,10 @@ ABSL_FLAG(std::string, log_level, "info",
           "trace, debug, info, warn, error or off");
 ABSL_FLAG(bool, insecure, false,
           "Listen beyond this machine although connections are not encrypted");
+ABSL_FLAG(
+    bool, metrics_insecure, false,
+    "Serve metrics beyond this machine although the page is not encrypted "
+    "and asks nobody for a certificate; --insecure allows it as well");
 ABSL_FLAG(std::string, tls_dir, "",
           "Folder made by 'hwnas ca init': callers need a certificate, and "
           "their role says what they may do. Empty: no TLS");
@@ -299,6 +303,7 @@ int main(int argc, char** argv) {
        .metrics = absl::GetFlag(FLAGS_metrics),
        .port_file = absl::GetFlag(FLAGS_port_file),
        .insecure = absl::GetFlag(FLAGS_insecure),
+       .metrics_insecure = absl::GetFlag(FLAGS_metrics_insecure),
        .tls_dir = absl::GetFlag(FLAGS_tls_dir),
        .enroll = absl::GetFlag(FLAGS_enroll),
        .certificate_lifetime = certificate_lifetime,

@@ -95,7 +95,8 @@ class ServerImpl final : public Server {
     if (!options_.metrics.empty()) {
       HWNAS_ASSIGN_OR_RETURN(
           metrics_server_,
-          MetricsServer::Start(options_.metrics, registry, options_.insecure));
+          MetricsServer::Start(options_.metrics, registry,
+                               options_.insecure || options_.metrics_insecure));
     }
     return options_.store_url.empty() ? ServeAlone() : ServeOrStandBy();
   }

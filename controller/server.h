@@ -39,6 +39,8 @@ struct ServerOptions {
   std::string port_file;
   // Listen beyond this machine although connections are not encrypted.
   bool insecure = false;
+  // Serve /metrics beyond this machine, in the clear; `insecure` does as well.
+  bool metrics_insecure = false;
   // Folder of our identity and of the certificate authority (docs/security.md):
   // whoever calls needs a certificate. Empty: no TLS.
   std::string tls_dir;

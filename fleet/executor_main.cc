@@ -224,7 +224,8 @@ absl::Status Serve(const ExecutorOptions& options,
   if (!options.metrics.empty()) {
     HWNAS_ASSIGN_OR_RETURN(
         metrics_server,
-        MetricsServer::Start(options.metrics, registry, options.insecure));
+        MetricsServer::Start(options.metrics, registry,
+                             options.insecure || options.metrics_insecure));
   }
   ClientMetrics metrics(*registry,
                         options.kind == v1::AGENT ? "agent" : "worker");

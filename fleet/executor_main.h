@@ -38,6 +38,8 @@ struct ExecutorOptions {
   std::string controller = "127.0.0.1:7420";
   // Allows a controller beyond this machine although nothing is encrypted.
   bool insecure = false;
+  // Serve /metrics beyond this machine, in the clear; `insecure` does as well.
+  bool metrics_insecure = false;
   // Folder of our identity (security/credentials.h), which is kept fresh.
   // Empty: no TLS.
   std::string tls_dir;

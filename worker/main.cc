@@ -30,6 +30,9 @@ ABSL_FLAG(std::string, controller, "127.0.0.1:7420",
 ABSL_FLAG(bool, insecure, false,
           "allow a controller beyond this machine although nothing is "
           "encrypted");
+ABSL_FLAG(bool, metrics_insecure, false,
+          "serve metrics beyond this machine although the page is not "
+          "encrypted; --insecure allows it as well");
 ABSL_FLAG(std::string, tls_dir, "",
           "folder of this worker's certificate, made by 'hwnas ca enroll'; it "
           "is renewed by itself; empty: no TLS");
@@ -142,6 +145,7 @@ int main(int argc, char** argv) {
   options.program = "hwnas-worker";
   options.controller = absl::GetFlag(FLAGS_controller);
   options.insecure = absl::GetFlag(FLAGS_insecure);
+  options.metrics_insecure = absl::GetFlag(FLAGS_metrics_insecure);
   options.tls_dir = absl::GetFlag(FLAGS_tls_dir);
   options.enroll = absl::GetFlag(FLAGS_enroll);
   options.id = absl::GetFlag(FLAGS_id);

@@ -144,9 +144,10 @@ int AddBlock(GraphBuilder& b, int x, const Block& block) {
        .kernel = block.kernel,
        .stride = block.stride,
        .activation = block.activation,
-       .squeeze_channels = block.squeeze_excite
-                               ? RoundChannels(middle / kSqueezeReduction)
-                               : 0});
+       .squeeze_channels =
+           block.squeeze_excite
+               ? RoundChannels(static_cast<double>(middle) / kSqueezeReduction)
+               : 0});
 }
 
 }  // namespace
