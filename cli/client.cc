@@ -38,11 +38,17 @@ Client::Client(const std::shared_ptr<grpc::Channel>& channel,
 
 absl::Status Client::ToStatus(const grpc::Status& status) const {
   if (status.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    // How a server that speaks TLS ends a connection that does not.
+    const bool hung_up =
+        absl::StrContains(status.error_message(), "Socket closed");
     return absl::UnavailableError(absl::StrCat(
         "no controller answers at ", address_, " (",
         Printable(status.error_message(), 200),
         "). Start one with 'hwnas-controller --store=DIR', or name another "
-        "with --server HOST:PORT or $HWNAS_SERVER"));
+        "with --server HOST:PORT or $HWNAS_SERVER",
+        hung_up ? "; one that asks for certificates needs --tls-dir or "
+                  "$HWNAS_TLS_DIR"
+                : ""));
   }
   if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
     return absl::UnavailableError(absl::StrCat("the controller at ", address_,

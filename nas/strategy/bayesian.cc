@@ -182,7 +182,7 @@ class BayesianStrategy::Search {
   }
 
   // Networks unlike any in `design` and unlike each other, to begin with.
-  std::vector<Architecture> Outliers(std::vector<Architecture> design,
+  std::vector<Architecture> Outliers(const std::vector<Architecture>& design,
                                      int count) const;
 
   // Brings the models up to date and takes what is pending into account.
@@ -286,7 +286,7 @@ class BayesianStrategy::Search {
 };
 
 std::vector<Architecture> BayesianStrategy::Search::Outliers(
-    std::vector<Architecture> design, int count) const {
+    const std::vector<Architecture>& design, int count) const {
   Rng rng(seed_, kOutlierStream);
   std::vector<Architecture> sample;
   for (int i = 0; i < kOutlierSample; ++i) {
@@ -822,7 +822,7 @@ BayesianStrategy::BayesianStrategy(const BayesianConfig& config,
   const int outliers = config.initial / kOutlierShare;
   std::vector<Architecture> design = initial_design();
   design.resize(design.size() - outliers);
-  SpecialiseInitialDesign(search_->Outliers(std::move(design), outliers));
+  SpecialiseInitialDesign(search_->Outliers(design, outliers));
 }
 
 BayesianStrategy::~BayesianStrategy() = default;
