@@ -854,6 +854,8 @@ void FleetClient::Impl::FinishJob(const std::shared_ptr<Job>& job,
         "event=spool_failed lease={} reason={} what=\"the result is kept in "
         "memory only\"",
         Quoted(job->id), Quoted(spooled.message()));
+  } else {
+    runner_->OnSpooled(job->task, result);
   }
   logger_->info("event=finished lease={} handed_back={} error={}",
                 Quoted(job->id), result.handed_back(), Quoted(result.error()));

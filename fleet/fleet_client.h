@@ -50,6 +50,9 @@ class TaskRunner {
   // Called in one thread per slot. Fills everything of the result but the lease
   // and the times. Must not throw. After cancellation the result is ignored.
   virtual v1::TaskResult Run(const v1::Task& task, TaskContext& context) = 0;
+  // The result is in the spool: what was kept in case this process died before
+  // may go. Called by the same thread. Must not throw.
+  virtual void OnSpooled(const v1::Task& task, const v1::TaskResult& result) {}
 };
 
 struct FleetClientOptions {

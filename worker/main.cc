@@ -42,8 +42,16 @@ ABSL_FLAG(std::string, enroll, "",
 ABSL_FLAG(std::string, id, "",
           "name in the fleet, 1 to 63 of a-z, 0-9 and -; default worker-HOST");
 ABSL_FLAG(std::string, spool_dir, "",
-          "where unacknowledged results and interrupted trainings are kept; "
-          "default below ~/.local/state/hwnas");
+          "where unacknowledged results are kept; default below "
+          "~/.local/state/hwnas");
+ABSL_FLAG(
+    std::string, checkpoint_dir, "",
+    "where trainings are kept after every epoch, so that the next attempt "
+    "goes on from there; workers on any machine may share it; default "
+    "'checkpoints' in --spool_dir");
+ABSL_FLAG(double, max_checkpoints_gib, 10,
+          "the checkpoints in that folder may take so much, in GiB; the oldest "
+          "are deleted");
 ABSL_FLAG(std::string, metrics, "",
           "host:port of the Prometheus page (port 0: a free one); empty: none");
 ABSL_FLAG(std::string, log_level, "info",
@@ -66,6 +74,8 @@ constexpr char kUsage[] =
     "  hwnas-worker --controller=127.0.0.1:7420 --data_dir=/data\n"
     "  hwnas-worker --controller=ctl:7420 --tls_dir=/etc/hwnas/tls "
     "--metrics=127.0.0.1:9421\n"
+    "  hwnas-worker --controller=ctl:7420 --tls_dir=/etc/hwnas/tls "
+    "--checkpoint_dir=/shared/checkpoints\n"
     "  hwnas-worker --train_task=task.pb --weights_out=weights.pb\n";
 
 // LibTorch's OpenMP threads spin while they wait for each other. On a machine
@@ -123,6 +133,13 @@ int main(int argc, char** argv) {
               << ": expected 1 to 256 slots and 0 to 1024 threads" << std::endl;
     return 2;
   }
+  const double checkpoints_gib = absl::GetFlag(FLAGS_max_checkpoints_gib);
+  if (!(checkpoints_gib > 0 && checkpoints_gib <= 1e6)) {
+    std::cerr << "hwnas-worker: --max_checkpoints_gib=" << checkpoints_gib
+              << " is out of range: expected more than 0, at most 1000000"
+              << std::endl;
+    return 2;
+  }
   if (threads == 0) {
     const int cores = static_cast<int>(std::thread::hardware_concurrency());
     threads = std::max(1, cores / slots);
@@ -171,7 +188,13 @@ int main(int argc, char** argv) {
           -> absl::StatusOr<std::unique_ptr<hwnas::fleet::TaskRunner>> {
         hwnas::worker::TrainRunnerOptions runner;
         runner.data_dir = data_dir;
-        runner.checkpoint_dir = context.spool_dir + "/checkpoints";
+        runner.checkpoints.path = absl::GetFlag(FLAGS_checkpoint_dir);
+        if (runner.checkpoints.path.empty()) {
+          runner.checkpoints.path = context.spool_dir + "/checkpoints";
+        }
+        runner.checkpoints.owner = context.id;
+        runner.checkpoints.max_bytes =
+            static_cast<int64_t>(checkpoints_gib * (1 << 30));
         runner.threads = threads;
         runner.cores_lock_path = hwnas::HostCoresLock::DefaultPath();
         runner.environment = context.environment;

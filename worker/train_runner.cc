@@ -1,14 +1,11 @@
 #include "worker/train_runner.h"
 
-#include <cstdio>
 #include <utility>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "common/digest.h"
-#include "common/files.h"
 #include "common/host_cores_lock.h"
 #include "common/limits.h"
 #include "common/status_macros.h"
@@ -92,7 +89,11 @@ TrainRunner::TrainRunner(TrainRunnerOptions options,
                          std::shared_ptr<prometheus::Registry> registry)
     : options_(std::move(options)),
       logger_(std::move(logger)),
-      metrics_(std::make_unique<Metrics>(std::move(registry))) {}
+      metrics_(std::make_unique<Metrics>(std::move(registry))),
+      checkpoints_(options_.checkpoints.path.empty()
+                       ? nullptr
+                       : std::make_unique<CheckpointFolder>(
+                             options_.checkpoints, logger_)) {}
 
 TrainRunner::~TrainRunner() = default;
 
@@ -128,6 +129,14 @@ v1::TaskResult TrainRunner::Run(const v1::Task& task,
         task.trial(), task.lease().attempt(), outcome, result.error());
   }
   return result;
+}
+
+void TrainRunner::OnSpooled(const v1::Task& task,
+                            const v1::TaskResult& result) {
+  if (checkpoints_ == nullptr || !task.has_train()) return;
+  if (result.error().empty() || result.candidate_fault()) {
+    checkpoints_->Remove(Fingerprint(task.train()));
+  }
 }
 
 absl::Status TrainRunner::Train(const v1::Task& task,
@@ -171,6 +180,13 @@ absl::Status TrainRunner::Train(const v1::Task& task,
         task.trial(), epoch.epoch(), epoch.epoch_count(), epoch.train_loss(),
         epoch.validation_accuracy(), epoch.images_per_second());
   };
+  // The controller judges whole curves.
+  hooks.on_resume = [&](absl::Span<const v1::EpochReport> epochs) {
+    for (const v1::EpochReport& epoch : epochs) context.ReportEpoch(epoch);
+    logger_->info("event=resumed trial={} attempt={} epochs={} of={}",
+                  task.trial(), task.lease().attempt(), epochs.size(),
+                  options.epochs);
+  };
   hooks.on_images = [this](int64_t images) {
     metrics_->images.Increment(static_cast<double>(images));
   };
@@ -191,14 +207,7 @@ absl::Status TrainRunner::Train(const v1::Task& task,
                     begin.status().ToString());
     }
   }
-  // The same task handed out again goes on where it was; the token and the
-  // attempt differ then, so they are no part of the name.
-  if (!options_.checkpoint_dir.empty()) {
-    HWNAS_RETURN_IF_ERROR(MakeDirectories(options_.checkpoint_dir));
-    checkpoint.path =
-        absl::StrCat(options_.checkpoint_dir, "/",
-                     Sha256Hex(task.lease().task_id()).substr(0, 32), ".ckpt");
-  }
+  checkpoint.folder = checkpoints_.get();
   context.ReportNote("training");
   HWNAS_ASSIGN_OR_RETURN(
       TrainOutcome outcome,
@@ -219,7 +228,6 @@ absl::Status TrainRunner::Train(const v1::Task& task,
                            context.UploadArtifact(outcome.checkpoint));
     result->set_checkpoint_digest(digest);
   }
-  if (!checkpoint.path.empty()) std::remove(checkpoint.path.c_str());
   AddMeasurement("accuracy", outcome.accuracy, "percent", result);
   AddMeasurement("validation_loss", outcome.loss, "nat", result);
   for (const v1::EpochReport& epoch : outcome.epochs) {

@@ -16,6 +16,7 @@
 #include "fleet/fleet_client.h"
 #include "hwnas/v1/fleet_service.pb.h"
 #include "prometheus/registry.h"
+#include "worker/train/checkpoint_folder.h"
 #include "worker/train/dataset.h"
 
 namespace hwnas::worker {
@@ -23,8 +24,8 @@ namespace hwnas::worker {
 struct TrainRunnerOptions {
   // Where data sets lie; see DatasetLocation::worker_dir.
   std::string data_dir;
-  // Interrupted trainings are kept here. Empty: none are.
-  std::string checkpoint_dir;
+  // Interrupted trainings are kept here. Empty path: none are.
+  CheckpointFolderOptions checkpoints;
   // Threads of a training whose study does not say; 0: LibTorch's own choice.
   int threads = 0;
   // File that keeps training and measurement apart; HostCoresLock.
@@ -42,6 +43,7 @@ class TrainRunner final : public fleet::TaskRunner {
 
   v1::TaskResult Run(const v1::Task& task,
                      fleet::TaskContext& context) override;
+  void OnSpooled(const v1::Task& task, const v1::TaskResult& result) override;
 
  private:
   struct Metrics;
@@ -56,6 +58,7 @@ class TrainRunner final : public fleet::TaskRunner {
   const TrainRunnerOptions options_;
   const std::shared_ptr<Logger> logger_;
   const std::unique_ptr<Metrics> metrics_;
+  const std::unique_ptr<CheckpointFolder> checkpoints_;  // Null: none.
 
   struct Cached {
     std::string key;

@@ -23,7 +23,7 @@ Checkpoint Example() {
 
 TEST(Checkpoint, ComesBackAsWritten) {
   const std::string path = TestFolder() + "/a.ckpt";
-  ASSERT_TRUE(WriteCheckpoint(path, "task", Example()).ok());
+  WriteBytes(path, SerializeCheckpoint("task", Example()));
   const auto back = ReadCheckpoint(path, "task");
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ(back->parameters, Example().parameters);
@@ -35,7 +35,7 @@ TEST(Checkpoint, ComesBackAsWritten) {
 
 TEST(Checkpoint, OfAnotherTaskIsRefused) {
   const std::string path = TestFolder() + "/a.ckpt";
-  ASSERT_TRUE(WriteCheckpoint(path, "task", Example()).ok());
+  WriteBytes(path, SerializeCheckpoint("task", Example()));
   EXPECT_TRUE(absl::IsDataLoss(ReadCheckpoint(path, "other").status()));
   EXPECT_TRUE(
       absl::IsNotFound(ReadCheckpoint(path + ".none", "task").status()));
@@ -43,7 +43,7 @@ TEST(Checkpoint, OfAnotherTaskIsRefused) {
 
 TEST(Checkpoint, DamagedAnywhereIsRefused) {
   const std::string path = TestFolder() + "/a.ckpt";
-  ASSERT_TRUE(WriteCheckpoint(path, "task", Example()).ok());
+  WriteBytes(path, SerializeCheckpoint("task", Example()));
   std::stringstream text;
   text << std::ifstream(path, std::ios::binary).rdbuf();
   const std::string good = text.str();

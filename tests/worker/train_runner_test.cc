@@ -54,7 +54,7 @@ class TrainRunnerTest : public testing::Test {
     std::filesystem::create_directories(folder_ + "/mnist");
     WriteBars(folder_ + "/mnist", 200, 100);
     options_.data_dir = folder_;
-    options_.checkpoint_dir = folder_ + "/checkpoints";
+    options_.checkpoints = {.path = folder_ + "/checkpoints", .owner = "w-1"};
     options_.cores_lock_path = folder_ + "/cores.lock";
     options_.threads = 1;
     task_.mutable_lease()->set_task_id("s/1/train");
@@ -72,10 +72,13 @@ class TrainRunnerTest : public testing::Test {
   v1::TaskResult Run(FakeContext& context) {
     TrainRunner runner(options_, NullLogger(),
                        std::make_shared<prometheus::Registry>());
-    return runner.Run(task_, context);
+    const v1::TaskResult result = runner.Run(task_, context);
+    if (spool_) runner.OnSpooled(task_, result);
+    return result;
   }
 
   std::string folder_;
+  bool spool_ = true;
   TrainRunnerOptions options_;
   v1::Task task_;
 };
@@ -149,6 +152,39 @@ TEST_F(TrainRunnerTest, HandsACancelledTaskBack) {
   const v1::TaskResult result = Run(context);
   EXPECT_TRUE(result.handed_back());
   EXPECT_FALSE(result.candidate_fault());
+}
+
+TEST_F(TrainRunnerTest, GoesOnOnAnotherWorkerAndTellsTheWholeCurve) {
+  task_.mutable_train()->set_keep_weights(true);
+  FakeContext undisturbed;
+  const v1::TaskResult whole = Run(undisturbed);
+
+  FakeContext first;
+  first.cancel_after = 2;
+  EXPECT_TRUE(Run(first).handed_back());
+  EXPECT_FALSE(std::filesystem::is_empty(folder_ + "/checkpoints"));
+  options_.checkpoints.owner = "w-2";
+  FakeContext second;
+  const v1::TaskResult rest = Run(second);
+  EXPECT_EQ(rest.weights_digest(), whole.weights_digest());
+  EXPECT_EQ(rest.epochs_size(), 3);
+  ASSERT_EQ(second.epochs.size(), 3u);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(second.epochs[i].epoch(), i + 1);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ + "/checkpoints"));
+}
+
+TEST_F(TrainRunnerTest, KeepsTheCheckpointUntilTheResultIsInTheSpool) {
+  spool_ = false;
+  FakeContext context;
+  EXPECT_EQ(Run(context).error(), "");
+  EXPECT_FALSE(std::filesystem::is_empty(folder_ + "/checkpoints"));
+}
+
+TEST_F(TrainRunnerTest, TrainsOnWhereNoCheckpointCanBeWritten) {
+  WriteBytes(folder_ + "/file", "not a folder");
+  options_.checkpoints.path = folder_ + "/file/checkpoints";
+  FakeContext context;
+  EXPECT_EQ(Run(context).error(), "");
 }
 
 TEST_F(TrainRunnerTest, BlamesTheCandidateForDivergingButNotForMissingData) {

@@ -148,20 +148,30 @@ TEST_F(TrainerTest, RefusesANetworkThatDoesNotFitTheData) {
 
 TEST_F(TrainerTest, GoesOnFromACheckpointAsIfNothingHadHappened) {
   const auto whole = Train(SmallNetwork(), data_, options_);
-  CheckpointOptions checkpoint = {.path = folder_ + "/a.ckpt",
-                                  .fingerprint = "task",
-                                  .interval = absl::ZeroDuration()};
+  // Another worker, which shares the folder, goes on.
+  CheckpointFolder first({.path = folder_ + "/shared", .owner = "w-1"},
+                         NullLogger());
+  CheckpointFolder second({.path = folder_ + "/shared", .owner = "w-2"},
+                          NullLogger());
+  CheckpointOptions checkpoint = {.folder = &first, .fingerprint = "task"};
   int epochs = 0;
+  int resumed_epochs = 0;
   TrainHooks hooks;
+  hooks.on_resume = [&](absl::Span<const v1::EpochReport> done) {
+    resumed_epochs = static_cast<int>(done.size());
+  };
   hooks.on_epoch = [&](const v1::EpochReport&) { ++epochs; };
   hooks.cancelled = [&] { return epochs == 2; };
   ASSERT_TRUE(absl::IsCancelled(
       Train(SmallNetwork(), data_, options_, hooks, checkpoint).status()));
+  EXPECT_EQ(resumed_epochs, 0);
   hooks.cancelled = nullptr;
+  checkpoint.folder = &second;
   const auto resumed =
       Train(SmallNetwork(), data_, options_, hooks, checkpoint);
   ASSERT_TRUE(whole.ok() && resumed.ok()) << resumed.status();
   EXPECT_EQ(epochs, 4);  // Two before and two after.
+  EXPECT_EQ(resumed_epochs, 2);
   EXPECT_EQ(resumed->epochs.size(), 4u);
   EXPECT_EQ(whole->weights.SerializeAsString(),
             resumed->weights.SerializeAsString());

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/digest.h"
 #include "common/files.h"
+#include "common/limits.h"
 #include "common/status_macros.h"
 #include "hwnas/v1/fleet_service.pb.h"
 
@@ -103,16 +104,10 @@ absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view bytes,
   return checkpoint;
 }
 
-absl::Status WriteCheckpoint(const std::string& path,
-                             absl::string_view fingerprint,
-                             const Checkpoint& checkpoint) {
-  return WriteFileAtomically(path,
-                             SerializeCheckpoint(fingerprint, checkpoint));
-}
-
 absl::StatusOr<Checkpoint> ReadCheckpoint(const std::string& path,
                                           absl::string_view fingerprint) {
-  HWNAS_ASSIGN_OR_RETURN(const std::string file, ReadFile(path));
+  HWNAS_ASSIGN_OR_RETURN(const std::string file,
+                         ReadFile(path, kMaxArtifactBytes));
   absl::StatusOr<Checkpoint> checkpoint = ParseCheckpoint(file, fingerprint);
   if (checkpoint.ok()) return checkpoint;
   return absl::DataLossError(

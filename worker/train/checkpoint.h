@@ -36,11 +36,6 @@ std::string SerializeCheckpoint(absl::string_view fingerprint,
 absl::StatusOr<Checkpoint> ParseCheckpoint(absl::string_view bytes,
                                            absl::string_view fingerprint);
 
-// Replaces the file atomically.
-absl::Status WriteCheckpoint(const std::string& path,
-                             absl::string_view fingerprint,
-                             const Checkpoint& checkpoint);
-
 // NOT_FOUND if there is none; DATA_LOSS if it is damaged or of something else.
 absl::StatusOr<Checkpoint> ReadCheckpoint(const std::string& path,
                                           absl::string_view fingerprint);

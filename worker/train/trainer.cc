@@ -203,14 +203,13 @@ class Training {
         options_.learning_rate,
         std::llround(options_.warmup_epochs * static_cast<double>(steps)),
         steps * options_.epochs);
-    absl::Time saved = absl::Now();
     for (int epoch = loading.first_epoch; epoch < end_; ++epoch) {
       HWNAS_RETURN_IF_ERROR(TrainEpoch(epoch, schedule, loader));
-      if (checkpoint_.path.empty() || epoch + 1 == end_) continue;
-      if (absl::Now() - saved >= checkpoint_.interval) {
-        HWNAS_RETURN_IF_ERROR(Save());
-        saved = absl::Now();
+      // What somebody has heard of is not trained again.
+      if (checkpoint_.folder != nullptr && epoch + 1 < end_) {
+        checkpoint_.folder->Save(checkpoint_.fingerprint, MakeCheckpoint());
       }
+      if (hooks_.on_epoch) hooks_.on_epoch(outcome_.epochs.back());
     }
     outcome_.accuracy = outcome_.epochs.back().validation_accuracy();
     outcome_.loss = outcome_.epochs.back().validation_loss();
@@ -287,7 +286,6 @@ class Training {
     report.set_images_per_second(static_cast<double>(images) /
                                  std::max(seconds, 1e-9));
     outcome_.epochs.push_back(report);
-    if (hooks_.on_epoch) hooks_.on_epoch(report);
     return absl::OkStatus();
   }
 
@@ -313,46 +311,46 @@ class Training {
     return checkpoint;
   }
 
-  absl::Status Save() {
-    return WriteCheckpoint(checkpoint_.path, checkpoint_.fingerprint,
-                           MakeCheckpoint());
-  }
-
   // A checkpoint that cannot be used only costs time.
   void Resume() {
     if (!checkpoint_.begin.empty()) {
-      ResumeFrom(ParseCheckpoint(checkpoint_.begin, checkpoint_.fingerprint));
+      const auto begin =
+          ParseCheckpoint(checkpoint_.begin, checkpoint_.fingerprint);
+      if (begin.ok()) ResumeFrom(*begin);
     }
-    if (!checkpoint_.path.empty()) {
-      ResumeFrom(ReadCheckpoint(checkpoint_.path, checkpoint_.fingerprint));
+    if (checkpoint_.folder == nullptr) return;
+    const std::optional<Checkpoint> interrupted =
+        checkpoint_.folder->Find(checkpoint_.fingerprint, end_);
+    if (interrupted && ResumeFrom(*interrupted) && hooks_.on_resume) {
+      hooks_.on_resume(outcome_.epochs);
     }
   }
 
   // Nothing changes unless it leads further, and not too far.
-  void ResumeFrom(const absl::StatusOr<Checkpoint>& checkpoint) {
-    if (!checkpoint.ok()) return;
+  bool ResumeFrom(const Checkpoint& checkpoint) {
     const auto parameters =
         static_cast<size_t>(module_.flat_parameters().numel());
     size_t statistics = 0;
     for (const Tensor& tensor : Statistics()) statistics += tensor.numel();
-    if (checkpoint->parameters.size() != parameters ||
-        checkpoint->momentum.size() != parameters ||
-        checkpoint->statistics.size() != statistics ||
-        checkpoint->epochs.size() <= outcome_.epochs.size() ||
-        checkpoint->epochs.size() > static_cast<size_t>(end_)) {
-      return;
+    if (checkpoint.parameters.size() != parameters ||
+        checkpoint.momentum.size() != parameters ||
+        checkpoint.statistics.size() != statistics ||
+        checkpoint.epochs.size() <= outcome_.epochs.size() ||
+        checkpoint.epochs.size() > static_cast<size_t>(end_)) {
+      return false;
     }
     torch::NoGradGuard no_grad;
-    CopyInto(checkpoint->parameters, module_.flat_parameters());
-    CopyInto(checkpoint->momentum, optimizer_.velocity());
+    CopyInto(checkpoint.parameters, module_.flat_parameters());
+    CopyInto(checkpoint.momentum, optimizer_.velocity());
     size_t at = 0;
     for (const Tensor& tensor : Statistics()) {
       CopyInto(
-          absl::MakeSpan(checkpoint->statistics).subspan(at, tensor.numel()),
+          absl::MakeSpan(checkpoint.statistics).subspan(at, tensor.numel()),
           tensor);
       at += tensor.numel();
     }
-    outcome_.epochs = checkpoint->epochs;
+    outcome_.epochs = checkpoint.epochs;
+    return true;
   }
 
   const TrainData& data_;

@@ -13,11 +13,11 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "hwnas/v1/model_graph.pb.h"
 #include "hwnas/v1/trial.pb.h"
 #include "nas/graph/model_graph.h"
+#include "worker/train/checkpoint_folder.h"
 #include "worker/train/dataset.h"
 #include "worker/train/train_options.h"
 
@@ -29,19 +29,21 @@ struct TrainHooks {
   // Asked before every batch; true ends the training with CANCELLED.
   std::function<bool()> cancelled;
   std::function<void(const v1::EpochReport&)> on_epoch;
+  // An interrupted training goes on: the epochs that are done, before any other
+  // is trained.
+  std::function<void(absl::Span<const v1::EpochReport>)> on_resume;
   // After every batch: images trained since the last call.
   std::function<void(int64_t)> on_images;
 };
 
 // Where an interrupted training goes on, and where it pauses.
 struct CheckpointOptions {
-  // File for what a crash of this process should not lose. Empty: none.
-  std::string path;
+  // For what a crash of this process should not lose: written after every epoch
+  // but the last. Must outlive the training. Null: nowhere.
+  CheckpointFolder* folder = nullptr;
   // Names what is trained and how: a checkpoint of anything else is ignored.
   std::string fingerprint;
-  // Not more often than this, and only between epochs.
-  absl::Duration interval = absl::Seconds(10);
-  // A checkpoint of an earlier pause, to begin from unless the file holds a
+  // A checkpoint of an earlier pause, to begin from unless the folder holds a
   // later one. Bytes that cannot be used are ignored: they only cost time.
   std::string begin;
   // Pause after so many epochs, counted from the beginning of the training; the
