@@ -23,6 +23,7 @@ void AddDeviceCommand(CLI::App* app, Context* context);
 void AddDeviceLutCommand(CLI::App* device, Context* context);
 void AddProfileCommand(CLI::App* app, Context* context);
 void AddStoreCommand(CLI::App* app, Context* context);
+void AddFleetCommand(CLI::App* app, Context* context);
 void AddTrainCommand(CLI::App* app, Context* context);
 void AddCaCommand(CLI::App* app, Context* context);
 void AddShareCommand(CLI::App* app, Context* context);

@@ -144,6 +144,7 @@ int RunCli(std::vector<std::string> arguments, Context context) {
   AddSteerCommands(&app, &context);
   AddTrainCommand(&app, &context);
   AddWorkerCommand(&app, &context);
+  AddFleetCommand(&app, &context);
   AddDeviceCommand(&app, &context);
   AddProfileCommand(&app, &context);
   AddStoreCommand(&app, &context);

@@ -18,8 +18,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
-#include "agent/device/power/command_runner.h"
 #include "agent/device/power/sensor_files.h"
+#include "common/command_runner.h"
 #include "common/status_macros.h"
 
 namespace hwnas::agent {

@@ -19,9 +19,9 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "agent/device/power/command_runner.h"
 #include "agent/device/power/power_source.h"
 #include "agent/measure/steady_clock.h"
+#include "common/command_runner.h"
 
 namespace hwnas::agent {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_join.h"
-#include "agent/device/power/command_runner.h"
+#include "common/command_runner.h"
 
 namespace hwnas::agent {
 

@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
-namespace hwnas::agent {
+namespace hwnas {
 
 // Thread-safe.
 class CommandRunner {
@@ -15,12 +15,13 @@ class CommandRunner {
   virtual ~CommandRunner() = default;
   // Standard output of a program found in $PATH. NOT_FOUND if there is none,
   // DEADLINE_EXCEEDED after `timeout` (it is killed then), RESOURCE_EXHAUSTED
-  // if it prints too much, UNKNOWN if it ends with another exit code than 0.
+  // if it prints too much, UNKNOWN if it ends with another exit code than 0;
+  // with what it said on standard error.
   virtual absl::StatusOr<std::string> Run(
       const std::vector<std::string>& command, absl::Duration timeout) = 0;
 };
 
-// At most 64 KiB of output. Standard input and error are /dev/null.
+// At most 1 MiB of output. Standard input is /dev/null.
 class ProcessRunner final : public CommandRunner {
  public:
   absl::StatusOr<std::string> Run(const std::vector<std::string>& command,
@@ -31,8 +32,10 @@ class ProcessRunner final : public CommandRunner {
 // started, when destroyed. Not thread-safe.
 class ChildProcess {
  public:
+  // Standard input is /dev/null, standard error `error_output`, which stays
+  // the caller's; -1: /dev/null.
   static absl::StatusOr<ChildProcess> Start(
-      const std::vector<std::string>& command);
+      const std::vector<std::string>& command, int error_output = -1);
   ChildProcess(ChildProcess&& other) noexcept;
   ChildProcess& operator=(ChildProcess&&) = delete;
   ~ChildProcess();
@@ -49,4 +52,4 @@ class ChildProcess {
   int output_;  // -1: none.
 };
 
-}  // namespace hwnas::agent
+}  // namespace hwnas

@@ -1,29 +1,60 @@
-#include "agent/device/power/command_runner.h"
+#include "common/command_runner.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/child_process.h"
 #include "common/status_macros.h"
+#include "common/text.h"
 
-namespace hwnas::agent {
+namespace hwnas {
 namespace {
 
-constexpr size_t kMaxOutputBytes = 64 << 10;
+constexpr size_t kMaxOutputBytes = 1 << 20;
+constexpr size_t kMaxErrorBytes = 16 << 10;
+// Of what a program says, in a message of ours.
+constexpr size_t kMaxQuotedBytes = 500;
+
+// Memory for standard error that takes so much and no more: writes beyond it
+// fail. -1 if there is none to be had.
+int ErrorMemory() {
+  const int fd = memfd_create("stderr", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (fd >= 0 && ftruncate(fd, kMaxErrorBytes) == 0) {
+    fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK);
+  }
+  return fd;
+}
+
+// The last lines of it as one; empty if there are none.
+std::string ReadErrors(int fd) {
+  std::string text(kMaxErrorBytes, '\0');
+  const ssize_t size = fd < 0 ? 0 : pread(fd, text.data(), text.size(), 0);
+  text.resize(std::max<ssize_t>(size, 0));
+  text = text.substr(0, text.find('\0'));
+  text = absl::StrReplaceAll(absl::StripAsciiWhitespace(text), {{"\n", "; "}});
+  if (text.size() > kMaxQuotedBytes) {
+    text.erase(0, text.size() - kMaxQuotedBytes);
+  }
+  return Printable(text);
+}
 
 }  // namespace
 
 absl::StatusOr<ChildProcess> ChildProcess::Start(
-    const std::vector<std::string>& command) {
+    const std::vector<std::string>& command, int error_output) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) {
     return absl::ErrnoToStatus(errno, "create a pipe");
@@ -32,10 +63,11 @@ absl::StatusOr<ChildProcess> ChildProcess::Start(
   absl::Cleanup close_our_end = [&] { close(ends[0]); };
   fcntl(ends[0], F_SETFL, O_NONBLOCK);
 
-  HWNAS_ASSIGN_OR_RETURN(const pid_t pid,
-                         StartChild({.arguments = command,
-                                     .descriptors = {{ends[1], STDOUT_FILENO},
-                                                     {-1, STDERR_FILENO}}}));
+  HWNAS_ASSIGN_OR_RETURN(
+      const pid_t pid,
+      StartChild({.arguments = command,
+                  .descriptors = {{ends[1], STDOUT_FILENO},
+                                  {error_output, STDERR_FILENO}}}));
   std::move(close_our_end).Cancel();
   return ChildProcess(pid, ends[0]);
 }
@@ -69,7 +101,12 @@ int ChildProcess::Wait(absl::Duration timeout) {
 
 absl::StatusOr<std::string> ProcessRunner::Run(
     const std::vector<std::string>& command, absl::Duration timeout) {
-  HWNAS_ASSIGN_OR_RETURN(ChildProcess child, ChildProcess::Start(command));
+  const int errors = ErrorMemory();
+  absl::Cleanup close_errors = [&] {
+    if (errors >= 0) close(errors);
+  };
+  HWNAS_ASSIGN_OR_RETURN(ChildProcess child,
+                         ChildProcess::Start(command, errors));
   const auto deadline =
       std::chrono::steady_clock::now() + absl::ToChronoMilliseconds(timeout);
   std::string output;
@@ -99,10 +136,12 @@ absl::StatusOr<std::string> ProcessRunner::Run(
   const int code =
       child.Wait(absl::FromChrono(deadline - std::chrono::steady_clock::now()));
   if (code != 0) {
-    return absl::UnknownError(
-        absl::StrCat(command[0], " ended with exit code ", code));
+    const std::string said = ReadErrors(errors);
+    return absl::UnknownError(absl::StrCat(command[0], " ended with exit code ",
+                                           code, said.empty() ? "" : ": ",
+                                           said));
   }
   return output;
 }
 
-}  // namespace hwnas::agent
+}  // namespace hwnas
