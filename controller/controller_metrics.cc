@@ -95,6 +95,10 @@ ControllerMetrics::ControllerMetrics(
                         .Name("hwnas_queue_length")
                         .Help("Stages that wait for an executor")
                         .Register(*registry)),
+      running_tasks_(BuildGauge()
+                         .Name("hwnas_running_tasks")
+                         .Help("Stages that an executor works on")
+                         .Register(*registry)),
       executors_(BuildGauge()
                      .Name("hwnas_executors")
                      .Help("Workers and agents, by state")
@@ -169,6 +173,11 @@ void ControllerMetrics::RpcError(const std::string& code) {
 void ControllerMetrics::SetQueueLength(v1::StageKind stage, int64_t length) {
   queue_length_.Add({{"stage", Lower(v1::StageKind_Name(stage))}})
       .Set(static_cast<double>(length));
+}
+
+void ControllerMetrics::SetRunningTasks(v1::StageKind stage, int64_t count) {
+  running_tasks_.Add({{"stage", Lower(v1::StageKind_Name(stage))}})
+      .Set(static_cast<double>(count));
 }
 
 void ControllerMetrics::SetExecutors(v1::ExecutorKind kind,

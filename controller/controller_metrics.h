@@ -35,6 +35,7 @@ class ControllerMetrics {
   void JournalAppend(absl::Duration duration, bool ok);
   void RpcError(const std::string& code);
   void SetQueueLength(v1::StageKind stage, int64_t length);
+  void SetRunningTasks(v1::StageKind stage, int64_t count);
   void SetExecutors(v1::ExecutorKind kind, v1::Executor::State state,
                     int64_t count);
   void SetStudies(int64_t running, int64_t paused, int64_t ended);
@@ -76,6 +77,7 @@ class ControllerMetrics {
   prometheus::Counter& journal_failures_;
   prometheus::Family<prometheus::Counter>& rpc_errors_;
   prometheus::Family<prometheus::Gauge>& queue_length_;
+  prometheus::Family<prometheus::Gauge>& running_tasks_;
   prometheus::Family<prometheus::Gauge>& executors_;
   prometheus::Family<prometheus::Gauge>& studies_;
 

@@ -51,6 +51,10 @@ ABSL_FLAG(absl::Duration, leader_lease, absl::Seconds(4),
 ABSL_FLAG(std::string, metrics, "127.0.0.1:9420",
           "Serve Prometheus metrics on host:port; port 0 takes a free one. "
           "Empty: do not");
+ABSL_FLAG(std::string, health, "",
+          "Serve grpc.health.v1 in the clear on host:port, for probes that "
+          "cannot have a certificate: service '' while this controller leads, "
+          "'live' while it runs. Empty: do not. Example: 0.0.0.0:7422");
 ABSL_FLAG(std::string, port_file, "",
           "Once listening, write the addresses to this file as JSON");
 ABSL_FLAG(std::string, log_level, "info",
@@ -304,6 +308,7 @@ int main(int argc, char** argv) {
        .port_file = absl::GetFlag(FLAGS_port_file),
        .insecure = absl::GetFlag(FLAGS_insecure),
        .metrics_insecure = absl::GetFlag(FLAGS_metrics_insecure),
+       .health = absl::GetFlag(FLAGS_health),
        .tls_dir = absl::GetFlag(FLAGS_tls_dir),
        .enroll = absl::GetFlag(FLAGS_enroll),
        .certificate_lifetime = certificate_lifetime,

@@ -19,6 +19,7 @@
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "controller/controller_metrics.h"
+#include "controller/health_server.h"
 #include "controller/leadership.h"
 #include "controller/rpc/acceptor.h"
 #include "controller/rpc/access.h"
@@ -98,6 +99,11 @@ class ServerImpl final : public Server {
           MetricsServer::Start(options_.metrics, registry,
                                options_.insecure || options_.metrics_insecure));
     }
+    if (!options_.health.empty()) {
+      HWNAS_RETURN_IF_ERROR(
+          CheckAddress("health", options_.health, /*min_port=*/0, &loopback));
+      HWNAS_ASSIGN_OR_RETURN(health_, HealthServer::Start(options_.health));
+    }
     return options_.store_url.empty() ? ServeAlone() : ServeOrStandBy();
   }
 
@@ -117,6 +123,8 @@ class ServerImpl final : public Server {
       serving_ = nullptr;
       changed_.SignalAll();
     }
+    // Clients go elsewhere before they are cut off.
+    if (health_ != nullptr) health_->SetServing(false);
     if (take_over_.joinable()) take_over_.join();
     if (timer_.joinable()) timer_.join();
     acceptor_ = nullptr;
@@ -211,6 +219,7 @@ class ServerImpl final : public Server {
     sure_ = sure;
     if (serving_ != nullptr) {
       serving_->GetHealthCheckService()->SetServingStatus(sure);
+      if (health_ != nullptr) health_->SetServing(sure);
     }
   }
 
@@ -375,6 +384,7 @@ class ServerImpl final : public Server {
       if (!stopping_) serving_ = server_.get();
       server_->GetHealthCheckService()->SetServingStatus(sure_);
     }
+      if (health_ != nullptr) health_->SetServing(sure_ && !stopping_);
     timer_ = std::thread([this] { RunTimer(); });
     logger_->info("event=serving grpc={} store={}", address(), options_.store);
     return absl::OkStatus();
@@ -466,9 +476,12 @@ class ServerImpl final : public Server {
     if (options_.port_file.empty()) return absl::OkStatus();
     return WriteFileAtomically(
         options_.port_file,
-        absl::StrCat("{\"grpc\": \"", address(), "\", \"metrics\": \"",
-                     metrics_address, "\", \"enroll\": \"", enroll_address(),
-                     "\"}\n"));
+        absl::StrCat(
+            "{\"grpc\": \"", address(), "\", \"metrics\": \"", metrics_address,
+            "\", \"enroll\": \"", enroll_address(), "\", \"health\": \"",
+            health_ == nullptr ? ""
+                               : WithPort(options_.health, health_->port()),
+            "\"}\n"));
   }
 
   void RunTimer() {
@@ -507,6 +520,7 @@ class ServerImpl final : public Server {
   std::unique_ptr<StudyEngine> engine_;
   std::unique_ptr<MetricsServer> metrics_server_;
   std::unique_ptr<StudyServiceImpl> study_service_;
+  std::unique_ptr<HealthServer> health_;  // nullptr: none.
   std::unique_ptr<TrialServiceImpl> trial_service_;
   std::unique_ptr<FleetServiceImpl> fleet_service_;
   std::unique_ptr<DeviceServiceImpl> device_service_;

@@ -34,8 +34,10 @@ struct ServerOptions {
   std::function<void(const absl::Status& why)> on_failure;
   // host:port of /metrics; empty: none.
   std::string metrics = "127.0.0.1:9420";
+  // host:port of the health service for probes (health_server.h); empty: none.
+  std::string health;
   // Written once the server listens: {"grpc": "host:port", "metrics": ...,
-  // "enroll": ...}.
+  // "enroll": ..., "health": ...}.
   std::string port_file;
   // Listen beyond this machine although connections are not encrypted.
   bool insecure = false;

@@ -454,7 +454,7 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
       leases.push_back({.profile = id});
     }
   }
-  UpdateGauges(input.queue);
+  UpdateGauges(input);
   const SchedulerOutput output = Schedule(input);
 
   for (const int index : output.expired) {
@@ -589,13 +589,16 @@ absl::StatusOr<v1::Task> StudyEngine::BuildTask(const Run& run,
   return task;
 }
 
-void StudyEngine::UpdateGauges(const std::vector<QueuedTask>& queue) {
-  int64_t measure = 0, train = 0;
-  for (const QueuedTask& task : queue) {
-    ++(task.stage == v1::MEASURE ? measure : train);
+void StudyEngine::UpdateGauges(const SchedulerInput& input) {
+  for (const v1::StageKind stage : {v1::MEASURE, v1::TRAIN}) {
+    const auto is_of = [stage](const auto& task) {
+      return task.stage == stage;
+    };
+    deps_.metrics->SetQueueLength(
+        stage, std::count_if(input.queue.begin(), input.queue.end(), is_of));
+    deps_.metrics->SetRunningTasks(
+        stage, std::count_if(input.leases.begin(), input.leases.end(), is_of));
   }
-  deps_.metrics->SetQueueLength(v1::MEASURE, measure);
-  deps_.metrics->SetQueueLength(v1::TRAIN, train);
   const absl::Time now = deps_.clock->Now();
   std::map<std::pair<v1::ExecutorKind, v1::Executor::State>, int64_t> executors;
   for (const auto kind : {v1::WORKER, v1::AGENT}) {

@@ -544,7 +544,7 @@ class StudyEngine {
   absl::StatusOr<v1::Task> BuildTask(const Run& run, const TrialRecord& trial,
                                      int stage)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void UpdateGauges(const std::vector<QueuedTask>& queue)
+  void UpdateGauges(const SchedulerInput& input)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // -- Replay (replay.cc) --

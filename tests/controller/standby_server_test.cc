@@ -1,45 +1,17 @@
-// What clients see of a controller while another one leads.
+// What clients see of a controller while another one leads, and what probes
+// see.
 #include "controller/standby_server.h"
 
-#include <future>
-
 #include "absl/strings/str_cat.h"
+#include "controller/health_server.h"
 #include "gmock/gmock.h"
-#include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
+#include "tests/controller/generic_call.h"
 
 namespace hwnas::controller {
 namespace {
 
 using ::testing::HasSubstr;
-
-struct Answer {
-  grpc::Status status;
-  std::string bytes;
-};
-
-Answer Call(int port, const std::string& method) {
-  grpc::GenericStub stub(grpc::CreateChannel(
-      absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials()));
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() +
-                       std::chrono::seconds(20));
-  const grpc::Slice empty;
-  const grpc::ByteBuffer request(&empty, 1);
-  grpc::ByteBuffer response;
-  std::promise<grpc::Status> done;
-  stub.UnaryCall(&context, method, {}, &request, &response,
-                 [&](grpc::Status status) { done.set_value(status); });
-  Answer answer{.status = done.get_future().get()};
-  std::vector<grpc::Slice> slices;
-  if (answer.status.ok() && response.Dump(&slices).ok()) {
-    for (const grpc::Slice& slice : slices) {
-      answer.bytes.append(reinterpret_cast<const char*>(slice.begin()),
-                          slice.size());
-    }
-  }
-  return answer;
-}
 
 std::unique_ptr<StandbyServer> StartAt(const std::string& address) {
   auto server =
@@ -75,6 +47,37 @@ TEST(StandbyServer, SaysThatItsPortIsInUse) {
                 .status()
                 .code(),
             absl::StatusCode::kUnavailable);
+}
+
+constexpr char kCheck[] = "/grpc.health.v1.Health/Check";
+constexpr char kServing[] = "\x08\x01";
+constexpr char kNotServing[] = "\x08\x02";
+
+TEST(HealthServer, TellsProbesWhetherItServesAndThatItLives) {
+  const auto server = HealthServer::Start("127.0.0.1:0");
+  ASSERT_TRUE(server.ok()) << server.status();
+  const int port = (*server)->port();
+  const std::string live = "\x0a\x04live";  // service: "live".
+  EXPECT_EQ(Call(port, kCheck).bytes, kNotServing);
+  EXPECT_EQ(Call(port, kCheck, live).bytes, kServing);
+  (*server)->SetServing(true);
+  EXPECT_EQ(Call(port, kCheck).bytes, kServing);
+  (*server)->SetServing(false);
+  EXPECT_EQ(Call(port, kCheck).bytes, kNotServing);
+  EXPECT_EQ(Call(port, kCheck, live).bytes, kServing);
+}
+
+TEST(HealthServer, HasNothingElse) {
+  const auto server = HealthServer::Start("127.0.0.1:0");
+  ASSERT_TRUE(server.ok()) << server.status();
+  const int port = (*server)->port();
+  EXPECT_EQ(
+      Call(port, "/hwnas.v1.StudyService/ListStudies").status.error_code(),
+      grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_FALSE(Call(port, kCheck, std::string(1 << 20, 'x')).status.ok());
+  EXPECT_EQ(
+      HealthServer::Start(absl::StrCat("127.0.0.1:", port)).status().code(),
+      absl::StatusCode::kUnavailable);
 }
 
 }  // namespace
