@@ -97,6 +97,9 @@ ABSL_FLAG(double, cross_check_share, 0.02,
           "Share of measured candidates that a second device of the class "
           "measures as well, to find a device that is unlike the others; 0 to "
           "1");
+ABSL_FLAG(bool, speculate, true,
+          "Give a training that takes far longer than others of its study to a "
+          "second worker that has nothing to do; the first result counts");
 ABSL_FLAG(int, user_quota, 0,
           "Measurements, and trainings, that one user may have running at "
           "once; 0: no limit");
@@ -305,10 +308,10 @@ int main(int argc, char** argv) {
              std::_Exit(1);
            },
        .metrics = absl::GetFlag(FLAGS_metrics),
+       .health = absl::GetFlag(FLAGS_health),
        .port_file = absl::GetFlag(FLAGS_port_file),
        .insecure = absl::GetFlag(FLAGS_insecure),
        .metrics_insecure = absl::GetFlag(FLAGS_metrics_insecure),
-       .health = absl::GetFlag(FLAGS_health),
        .tls_dir = absl::GetFlag(FLAGS_tls_dir),
        .enroll = absl::GetFlag(FLAGS_enroll),
        .certificate_lifetime = certificate_lifetime,
@@ -316,7 +319,8 @@ int main(int argc, char** argv) {
        .lease_duration = absl::Seconds(lease_seconds),
        .tables_dir = absl::GetFlag(FLAGS_tables_dir),
        .checks = *checks,
-       .quotas = *quotas},
+       .quotas = *quotas,
+       .speculate = absl::GetFlag(FLAGS_speculate)},
       *logger);
   if (!server.ok()) {
     std::cerr << "hwnas-controller: " << server.status().message() << "\n";

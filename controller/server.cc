@@ -361,7 +361,8 @@ class ServerImpl final : public Server {
         engine_, StudyEngine::Create({.lease_duration = options_.lease_duration,
                                       .tables_dir = options_.tables_dir,
                                       .checks = options_.checks,
-                                      .quotas = options_.quotas},
+                                      .quotas = options_.quotas,
+                                      .speculate = options_.speculate},
                                      {.journals = journals_.get(),
                                       .artifacts = artifacts_.get(),
                                       .clock = Clock::Real(),
@@ -383,8 +384,8 @@ class ServerImpl final : public Server {
       MutexLock lock(&mutex_);
       if (!stopping_) serving_ = server_.get();
       server_->GetHealthCheckService()->SetServingStatus(sure_);
-    }
       if (health_ != nullptr) health_->SetServing(sure_ && !stopping_);
+    }
     timer_ = std::thread([this] { RunTimer(); });
     logger_->info("event=serving grpc={} store={}", address(), options_.store);
     return absl::OkStatus();
@@ -519,8 +520,8 @@ class ServerImpl final : public Server {
   std::unique_ptr<security::Authority> authority_;  // nullptr: not here.
   std::unique_ptr<StudyEngine> engine_;
   std::unique_ptr<MetricsServer> metrics_server_;
-  std::unique_ptr<StudyServiceImpl> study_service_;
   std::unique_ptr<HealthServer> health_;  // nullptr: none.
+  std::unique_ptr<StudyServiceImpl> study_service_;
   std::unique_ptr<TrialServiceImpl> trial_service_;
   std::unique_ptr<FleetServiceImpl> fleet_service_;
   std::unique_ptr<DeviceServiceImpl> device_service_;

@@ -63,6 +63,8 @@ struct ServerOptions {
   std::string tables_dir;
   DeviceCheckOptions checks;
   Quotas quotas;
+  // See EngineOptions.
+  bool speculate = true;
 };
 
 // Owned by one thread.

@@ -386,6 +386,7 @@ absl::StatusOr<std::vector<v1::Measurement>> StudyEngine::Screen(
 
 absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
   const absl::Time now = deps_.clock->Now();
+  DropStragglers(now);
   SchedulerInput input;
   input.now = now;
   input.fleet = FleetSnapshot(now);
@@ -410,6 +411,22 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
            .stage = stage.key.kind,
            .executor = stage.attempts[stage.live_attempt - 1].executor,
            .deadline = live.deadline});
+      leases.push_back({.run = run.get(), .stage = stage_id});
+    }
+    // Their workers are busy, and not with the second attempt as well.
+    std::map<StageId, std::string> straggling;
+    for (const auto& [stage_id, straggler] : run->stragglers) {
+      if (straggler.attempt == 0) continue;
+      const std::string& executor = state.FindTrial(stage_id.first)
+                                        ->stages[stage_id.second]
+                                        .attempts[straggler.attempt - 1]
+                                        .executor;
+      straggling[stage_id] = executor;
+      input.leases.push_back({.study_id = id,
+                              .user = state.user(),
+                              .stage = v1::TRAIN,
+                              .executor = executor,
+                              .deadline = absl::InfiniteFuture()});
       leases.push_back({.run = run.get(), .stage = stage_id});
     }
     if (state.state() != v1::Study::RUNNING) continue;
@@ -439,6 +456,10 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
            .order = number,
            .passed_over = state.last_token() - stage.queued_token,
            .failed_executors = stage.failed_executors});
+      if (const auto it = straggling.find({number, current});
+          it != straggling.end()) {
+        input.queue.back().failed_executors.push_back(it->second);
+      }
       queue.push_back({.run = run.get(), .stage = {number, current}});
     }
   }
@@ -552,7 +573,10 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
       last_served_[run->state.study_id()] = ++turn_;
     }
   }
-  return !output.expired.empty();
+  if (!output.expired.empty() || !output.assignments.empty()) {
+    return !output.expired.empty();
+  }
+  return SecondStraggler(input);
 }
 
 absl::StatusOr<v1::Task> StudyEngine::BuildTask(const Run& run,

@@ -154,6 +154,9 @@ absl::Status StudyEngine::HandleResult(const std::string& executor,
     acknowledge(true);
     return absl::OkStatus();
   }
+  if (Straggler* straggler = FindStraggler(ref, lease, executor)) {
+    straggler->attempt = 0;  // However it ended, it has.
+  }
   const TrialRecord& trial = *ref.trial;
   const StageRecord before = trial.stages[ref.stage];
   const StudyState& state = ref.run->state;
@@ -482,11 +485,17 @@ void StudyEngine::SendCancel(const StageRecord& stage,
                              const std::string& task_id,
                              const std::string& reason) {
   if (stage.live_attempt == 0) return;
-  const AttemptRecord& attempt = stage.attempts[stage.live_attempt - 1];
+  SendCancel(stage, stage.live_attempt, task_id, reason);
+}
+
+void StudyEngine::SendCancel(const StageRecord& stage, int attempt_number,
+                             const std::string& task_id,
+                             const std::string& reason) {
+  const AttemptRecord& attempt = stage.attempts[attempt_number - 1];
   v1::SessionResponse response;
   v1::CancelTask* cancel = response.mutable_cancel();
   cancel->mutable_lease()->set_task_id(task_id);
-  cancel->mutable_lease()->set_attempt(stage.live_attempt);
+  cancel->mutable_lease()->set_attempt(attempt_number);
   cancel->mutable_lease()->set_token(attempt.token);
   cancel->set_reason(reason);
   SendTo(attempt.executor, response);

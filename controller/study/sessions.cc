@@ -167,6 +167,10 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
                                epoch.validation_accuracy()));
       }
       continue;
+    } else if (Straggler* straggler =
+                   FindStraggler(ref, lease, executor->name)) {
+      straggler->deadline = now + options_.lease_duration;
+      continue;
     }
     v1::SessionResponse response;
     *response.mutable_cancel()->mutable_lease() = lease;

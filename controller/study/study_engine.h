@@ -74,6 +74,9 @@ struct EngineOptions {
   std::string tables_dir;
   DeviceCheckOptions checks;
   Quotas quotas;
+  // Gives a training that takes far longer than others of its study to a second
+  // worker that has nothing to do; the first result counts.
+  bool speculate = true;
 };
 
 // Follows one study. Thread-safe; no method blocks or calls the engine.
@@ -224,6 +227,13 @@ class StudyEngine {
   };
   using StageId = std::pair<int64_t, int>;  // Trial number, index of stage.
 
+  // An attempt at a training that goes on although another one has the lease;
+  // see stragglers.cc.
+  struct Straggler {
+    int attempt = 0;  // 0: it does not any more.
+    absl::Time deadline;
+  };
+
   // What is computed of a stage that the trials of a study have.
   struct StageFacts {
     StageKey key;
@@ -251,6 +261,8 @@ class StudyEngine {
     // observed() when the strategy last had nothing to propose; -1: never.
     int64_t exhausted_at = -1;
     std::map<StageId, LiveLease> live;
+    // Of trainings that have been given to a second worker, each once.
+    std::map<StageId, Straggler> stragglers;
     // Trials whose weights are kept.
     std::map<int64_t, std::string> weights;
     // Active trials that may go on from a checkpoint.
@@ -547,6 +559,19 @@ class StudyEngine {
   void UpdateGauges(const SchedulerInput& input)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  // -- Stragglers (stragglers.cc) --
+
+  // The straggling attempt that the lease is of; nullptr: it is of none.
+  Straggler* FindStraggler(const StageRef& ref, const v1::LeaseKey& lease,
+                           const std::string& executor)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Cancels those that are not needed any more.
+  void DropStragglers(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Queues a training that takes too long once more, if a worker has nothing
+  // else to do. True if it did.
+  absl::StatusOr<bool> SecondStraggler(const SchedulerInput& input)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   // -- Replay (replay.cc) --
   // Gives an evaluating study its tables, and its space their bounds.
   absl::Status EquipReplay(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -607,8 +632,12 @@ class StudyEngine {
                            const std::vector<MetricValue>& values,
                            bool last_stage,
                            std::vector<v1::JournalEvent>* events) const;
+  // The live attempt, if there is one.
   void SendCancel(const StageRecord& stage, const std::string& task_id,
                   const std::string& reason)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void SendCancel(const StageRecord& stage, int attempt,
+                  const std::string& task_id, const std::string& reason)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsLive(const StageRef& ref, const v1::LeaseKey& lease,
               const std::string& executor) const;

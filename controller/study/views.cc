@@ -276,6 +276,13 @@ std::map<std::string, int> StudyEngine::BusySlots() const {
           run->state.FindTrial(stage_id.first)->stages[stage_id.second];
       ++busy[stage.attempts[stage.live_attempt - 1].executor];
     }
+    for (const auto& [stage_id, straggler] : run->stragglers) {
+      if (straggler.attempt == 0) continue;
+      ++busy[run->state.FindTrial(stage_id.first)
+                 ->stages[stage_id.second]
+                 .attempts[straggler.attempt - 1]
+                 .executor];
+    }
   }
   for (const auto& [id, profile] : profiles_) {
     if (!profile.executor.empty()) ++busy[profile.executor];

@@ -312,6 +312,7 @@ class EngineHarness {
   // From the next start on.
   DeviceCheckOptions checks;
   Quotas quotas;
+  bool speculate = true;
   std::unique_ptr<StudyEngine> engine;
 
  private:
@@ -321,7 +322,8 @@ class EngineHarness {
     auto created = StudyEngine::Create({.lease_duration = absl::Seconds(30),
                                         .tables_dir = tables_dir,
                                         .checks = checks,
-                                        .quotas = quotas},
+                                        .quotas = quotas,
+                                        .speculate = speculate},
                                        {.journals = journals.get(),
                                         .artifacts = &artifacts,
                                         .clock = &clock,
