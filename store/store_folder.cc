@@ -70,6 +70,7 @@ absl::Status PublishFile(const std::string& partial, const std::string& path) {
 absl::StatusOr<std::string> ReadStoreUrl(const std::string& flag,
                                          const std::string& file) {
   if (file.empty()) {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe)
     const char* url = std::getenv("HWNAS_STORE_URL");
     return url == nullptr ? "" : url;
   }
