@@ -34,6 +34,7 @@ absl::StatusOr<std::unique_ptr<HealthServer>> HealthServer::Start(
   quota.SetMaxThreads(kMaxThreads);
   quota.Resize(kMaxBytes);
   builder.SetResourceQuota(quota);
+  builder.RegisterCallbackGenericService(&health->others_);
   health->server_ = builder.BuildAndStart();
   if (health->server_ == nullptr || health->port_ == 0) {
     return absl::UnavailableError(absl::StrCat("cannot listen on ", address,

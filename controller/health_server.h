@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "grpcpp/generic/async_generic_service.h"
 #include "grpcpp/grpcpp.h"
 
 namespace hwnas::controller {
@@ -29,6 +30,7 @@ class HealthServer {
  private:
   HealthServer() = default;
 
+  grpc::CallbackGenericService others_;  // Says UNIMPLEMENTED to all else.
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

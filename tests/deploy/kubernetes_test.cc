@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -41,6 +42,18 @@ struct Workload {
   YAML::Node selector;
   YAML::Node pod;  // Its spec.
 };
+
+// What is there, however deep; undefined if there is nothing.
+YAML::Node At(const YAML::Node& node, std::initializer_list<const char*> path) {
+  YAML::Node at = node;
+  for (const char* key : path) {
+    const YAML::Node next = at.IsMap() ? std::as_const(at)[key]
+                                       : YAML::Node(YAML::NodeType::Undefined);
+    if (!next.IsDefined()) return YAML::Node(YAML::NodeType::Undefined);
+    at.reset(next);
+  }
+  return at;
+}
 
 std::string Text(const YAML::Node& node) {
   return node.IsDefined() && node.IsScalar() ? node.as<std::string>() : "";
@@ -87,15 +100,16 @@ class KubernetesTest : public testing::Test {
     by_kind_[kind].push_back(document);
     if (kind == "Kustomization") return;
     if (kind != "Namespace" && kind != "ClusterRoleBinding") {
-      EXPECT_EQ(Text(document["metadata"]["namespace"]), "hwnas") << file;
+      EXPECT_EQ(Text(At(document, {"metadata", "namespace"})), "hwnas") << file;
     }
-    const YAML::Node spec = document["spec"]["template"]["spec"];
+    const YAML::Node spec = At(document, {"spec", "template", "spec"});
     if (!spec.IsDefined()) return;
     workloads_.push_back(
         {.kind = kind,
-         .name = Text(document["metadata"]["name"]),
-         .labels = LabelsOf(document["spec"]["template"]["metadata"]["labels"]),
-         .selector = document["spec"]["selector"],
+         .name = Text(At(document, {"metadata", "name"})),
+         .labels =
+             LabelsOf(At(document, {"spec", "template", "metadata", "labels"})),
+         .selector = At(document, {"spec", "selector"}),
          .pod = spec});
   }
 
@@ -147,15 +161,15 @@ TEST_F(KubernetesTest, SelectorsFindPods) {
   }
   for (const YAML::Node& service : by_kind_["Service"]) {
     YAML::Node selector;
-    selector["matchLabels"] = service["spec"]["selector"];
-    EXPECT_EQ(Matching(selector), 1) << Text(service["metadata"]["name"]);
+    selector["matchLabels"] = At(service, {"spec", "selector"});
+    EXPECT_EQ(Matching(selector), 1) << Text(At(service, {"metadata", "name"}));
   }
   for (const char* kind : {"PodDisruptionBudget", "NetworkPolicy"}) {
     ASSERT_THAT(by_kind_[kind], testing::Not(IsEmpty()));
     for (const YAML::Node& object : by_kind_[kind]) {
       const YAML::Node spec = object["spec"];
       EXPECT_GE(Matching(spec[*kind == 'N' ? "podSelector" : "selector"]), 1)
-          << Text(object["metadata"]["name"]);
+          << Text(At(object, {"metadata", "name"}));
       for (const char* direction : {"ingress", "egress"}) {
         for (const YAML::Node& rule : spec[direction]) {
           for (const char* peers : {"from", "to"}) {
@@ -183,8 +197,8 @@ TEST_F(KubernetesTest, PortsAreThoseOfContainers) {
     }
   }
   for (const YAML::Node& service : by_kind_["Service"]) {
-    const std::string app = Text(service["spec"]["selector"]["app"]);
-    for (const YAML::Node& port : service["spec"]["ports"]) {
+    const std::string app = Text(At(service, {"spec", "selector", "app"}));
+    for (const YAML::Node& port : At(service, {"spec", "ports"})) {
       EXPECT_THAT(ports[app], Contains(Text(port["targetPort"])));
     }
   }
@@ -197,25 +211,26 @@ TEST_F(KubernetesTest, PortsAreThoseOfContainers) {
         for (const char* way : {"grpc", "httpGet"}) {
           if (!probe.IsDefined() || !probe[way].IsDefined()) continue;
           EXPECT_THAT(ports[workload.labels.at("app")],
-                      Contains(Text(probe[way]["port"])));
+                      Contains(Text(At(probe, {way, "port"}))));
         }
         if (!probe.IsDefined() || !probe["grpc"].IsDefined()) continue;
-        EXPECT_THAT(Text(probe["grpc"]["service"]), AnyOf("", "live"));
+        EXPECT_THAT(Text(At(probe, {"grpc", "service"})), AnyOf("", "live"));
       }
     }
   }
   // What a policy lets in or out is a port of the pods it is about.
   for (const YAML::Node& policy : by_kind_["NetworkPolicy"]) {
     const std::string app =
-        Text(policy["spec"]["podSelector"]["matchLabels"]["app"]);
-    for (const YAML::Node& rule : policy["spec"]["ingress"]) {
+        Text(At(policy, {"spec", "podSelector", "matchLabels", "app"}));
+    for (const YAML::Node& rule : At(policy, {"spec", "ingress"})) {
       for (const YAML::Node& port : rule["ports"]) {
         EXPECT_THAT(ports[app], Contains(Text(port["port"])));
       }
     }
-    for (const YAML::Node& rule : policy["spec"]["egress"]) {
+    for (const YAML::Node& rule : At(policy, {"spec", "egress"})) {
       for (const YAML::Node& peer : rule["to"]) {
-        const std::string to = Text(peer["podSelector"]["matchLabels"]["app"]);
+        const std::string to =
+            Text(At(peer, {"podSelector", "matchLabels", "app"}));
         if (to.empty()) continue;
         for (const YAML::Node& port : rule["ports"]) {
           EXPECT_THAT(ports[to], Contains(Text(port["port"])));
@@ -229,7 +244,7 @@ TEST_F(KubernetesTest, VolumesSecretsAndClaimsExist) {
   const std::string page = SourceFile("docs/kubernetes.md");
   std::set<std::string> claims;
   for (const YAML::Node& claim : by_kind_["PersistentVolumeClaim"]) {
-    claims.insert(Text(claim["metadata"]["name"]));
+    claims.insert(Text(At(claim, {"metadata", "name"})));
   }
   for (const Workload& workload : workloads_) {
     std::set<std::string> volumes;
@@ -261,7 +276,7 @@ TEST_F(KubernetesTest, ProgramsHaveTheFlagsThatTheyAreGiven) {
   int checked = 0;
   std::set<std::string> services;
   for (const YAML::Node& service : by_kind_["Service"]) {
-    services.insert(Text(service["metadata"]["name"]));
+    services.insert(Text(At(service, {"metadata", "name"})));
   }
   for (const Workload& workload : workloads_) {
     for (const YAML::Node& container : workload.pod["containers"]) {
@@ -289,7 +304,7 @@ TEST_F(KubernetesTest, ContainersMayDoNoMoreThanTheyMust) {
     const YAML::Node security = workload.pod["securityContext"];
     EXPECT_EQ(Text(security["runAsNonRoot"]), "true") << workload.name;
     EXPECT_GT(security["runAsUser"].as<int>(), 0) << workload.name;
-    EXPECT_EQ(Text(security["seccompProfile"]["type"]), "RuntimeDefault");
+    EXPECT_EQ(Text(At(security, {"seccompProfile", "type"})), "RuntimeDefault");
     EXPECT_EQ(Text(workload.pod["automountServiceAccountToken"]), "false");
     for (const YAML::Node& container : Containers(workload.pod)) {
       const YAML::Node confined = container["securityContext"];
@@ -298,8 +313,9 @@ TEST_F(KubernetesTest, ContainersMayDoNoMoreThanTheyMust) {
       EXPECT_EQ(Text(confined["capabilities"]["drop"][0]), "ALL");
     }
     for (const YAML::Node& container : workload.pod["containers"]) {
-      EXPECT_TRUE(container["resources"]["requests"]["memory"].IsDefined());
-      EXPECT_TRUE(container["resources"]["limits"]["memory"].IsDefined());
+      EXPECT_TRUE(
+          At(container, {"resources", "requests", "memory"}).IsDefined());
+      EXPECT_TRUE(At(container, {"resources", "limits", "memory"}).IsDefined());
     }
   }
 }
@@ -307,7 +323,7 @@ TEST_F(KubernetesTest, ContainersMayDoNoMoreThanTheyMust) {
 TEST_F(KubernetesTest, ScalesAWorkloadOnMetricsThatExist) {
   ASSERT_THAT(by_kind_["ScaledObject"], SizeIs(1));
   const YAML::Node spec = by_kind_["ScaledObject"][0]["spec"];
-  const std::string target = Text(spec["scaleTargetRef"]["name"]);
+  const std::string target = Text(At(spec, {"scaleTargetRef", "name"}));
   EXPECT_TRUE(std::any_of(
       workloads_.begin(), workloads_.end(), [&](const Workload& workload) {
         return workload.name == target && workload.kind == "Deployment";
