@@ -9,10 +9,12 @@
 #include "controller/scheduler/stragglers.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "common/status_macros.h"
 #include "controller/study/study_engine.h"
 #include "controller/study/task_names.h"
@@ -58,6 +60,16 @@ std::vector<double> EpochSeconds(const StudyState& state) {
   return seconds;
 }
 
+bool AnyIdleWorker(const SchedulerInput& input) {
+  std::map<absl::string_view, int> busy;
+  for (const LeaseSnapshot& lease : input.leases) ++busy[lease.executor];
+  return std::any_of(input.fleet.begin(), input.fleet.end(),
+                     [&](const ExecutorSnapshot& executor) {
+                       return executor.kind == v1::WORKER && executor.accepts &&
+                              busy[executor.name] < executor.slots;
+                     });
+}
+
 }  // namespace
 
 StudyEngine::Straggler* StudyEngine::FindStraggler(
@@ -91,6 +103,9 @@ void StudyEngine::DropStragglers(absl::Time now) {
                  "another attempt was faster");
       straggler.attempt = 0;
     }
+    std::erase_if(run->stragglers, [&run = *run](const auto& entry) {
+      return run.state.FindTrial(entry.first.first)->state != v1::Trial::ACTIVE;
+    });
   }
 }
 
@@ -98,10 +113,10 @@ absl::StatusOr<bool> StudyEngine::SecondStraggler(const SchedulerInput& input) {
   const auto trains = [](const auto& task) { return task.stage == v1::TRAIN; };
   if (!options_.speculate ||
       std::any_of(input.queue.begin(), input.queue.end(), trains) ||
-      std::none_of(input.leases.begin(), input.leases.end(), trains)) {
+      std::none_of(input.leases.begin(), input.leases.end(), trains) ||
+      !AnyIdleWorker(input)) {
     return false;
   }
-  // Nothing waits: whoever is free now has nothing to do.
   for (auto& [study_id, run] : studies_) {
     const StudyState& state = run->state;
     if (!run->broken.ok() || state.state() != v1::Study::RUNNING) continue;
@@ -130,8 +145,8 @@ absl::StatusOr<bool> StudyEngine::SecondStraggler(const SchedulerInput& input) {
                       .order = trial.number,
                       .failed_executors = {executor}}};
       const SchedulerOutput answer = Schedule(asked);
-      if (answer.assignments.empty() ||
-          input.fleet[answer.assignments[0].executor].name == executor) {
+      if (answer.assignments.empty()) break;  // Nor any other of the study.
+      if (input.fleet[answer.assignments[0].executor].name == executor) {
         continue;
       }
       const Straggler straggler = {.attempt = stage.live_attempt,
