@@ -26,10 +26,10 @@ class FleetCommandsTest : public ::testing::Test {
  protected:
   FleetCommandsTest()
       : dir_(absl::StrCat(::testing::TempDir(), "/hwnas_fleet_", getpid())),
-        path_(std::getenv("PATH")) {
+        path_(std::getenv("PATH")) {  // NOLINT(concurrency-mt-unsafe)
     fs::remove_all(dir_);
     fs::create_directories(dir_ + "/bin");
-    setenv("PATH", absl::StrCat(dir_, "/bin:", path_).c_str(), 1);
+    SetPath(absl::StrCat(dir_, "/bin:", path_));
     for (const char* program : {"sbatch", "scancel"}) {
       // Each notes how it was called; sbatch keeps the script.
       Program(program, absl::StrCat("echo ", program, " \"$@\" >> ", dir_,
@@ -46,10 +46,13 @@ class FleetCommandsTest : public ::testing::Test {
     server_ = builder.BuildAndStart();
   }
   ~FleetCommandsTest() override {
-    setenv("PATH", path_.c_str(), 1);
+    SetPath(path_);
     fs::remove_all(dir_);
   }
 
+  static void SetPath(const std::string& path) {
+    setenv("PATH", path.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
+  }
   void Program(const std::string& name, const std::string& script) {
     const std::string path = absl::StrCat(dir_, "/bin/", name);
     std::ofstream(path) << "#!/bin/sh\n" << script << "\n";
@@ -152,7 +155,7 @@ TEST_F(FleetCommandsTest, OnlySaysWhatItWouldDoInADryRun) {
 
 TEST_F(FleetCommandsTest, SaysWhatIsMissing) {
   fs::remove(dir_ + "/bin/squeue");
-  setenv("PATH", (dir_ + "/bin").c_str(), 1);
+  SetPath(dir_ + "/bin");
   EXPECT_EQ(Run({"--max", "10"}), kExitFailure);
   EXPECT_THAT(err_.str(), HasSubstr("squeue is not in $PATH: run this where"));
 }
