@@ -5,11 +5,15 @@
 
 namespace hwnas {
 
-// Wall-clock time. Thread-safe.
+// Thread-safe.
 class Clock {
  public:
   virtual ~Clock() = default;
+  // What the wall clock says: for people and for records. Somebody may set it.
   virtual absl::Time Now() const = 0;
+  // Goes on evenly whatever the wall clock does; only differences of it mean
+  // anything, and only in this process. For deadlines.
+  virtual absl::Time Steady() const = 0;
 
   // The system's clock. Never deleted.
   static Clock* Real();

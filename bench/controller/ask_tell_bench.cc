@@ -16,15 +16,11 @@
 // to see at the same moment how fast a study with a long history is, and a
 // fresh one. With --restart the controller is killed at the end and started
 // again: the line says after how many seconds it served.
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -33,20 +29,17 @@
 
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "bench/controller/controller_process.h"
 #include "common/files.h"
 #include "common/mutex.h"
 #include "common/status_macros.h"
 #include "grpcpp/grpcpp.h"
 #include "hwnas/v1/study_service.grpc.pb.h"
 #include "hwnas/v1/trial_service.grpc.pb.h"
-#include "nlohmann/json.hpp"
 #include "proto/convert/grpc_status.h"
-#include "tests/integration/process.h"
 
 ABSL_FLAG(std::string, folder, "", "Where the store goes. Required.");
 ABSL_FLAG(std::string, controller, "",
@@ -71,83 +64,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kChoices = 6;
-constexpr absl::Duration kPatience = absl::Minutes(30);
-
-double Now() {
-  return std::chrono::duration<double>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
-
-// A running controller.
-class Controller {
- public:
-  explicit Controller(const std::string& folder) : folder_(folder) {}
-
-  // Returns the seconds until it serves.
-  absl::StatusOr<double> Start() {
-    std::string program = absl::GetFlag(FLAGS_controller);
-    if (program.empty()) {
-      program =
-          fs::read_symlink("/proc/self/exe").parent_path() / "hwnas-controller";
-    }
-    const std::string port_file = folder_ + "/ports.json";
-    unlink(port_file.c_str());
-    std::vector<std::string> command = {
-        program, "--store=" + folder_ + "/store", "--listen=127.0.0.1:0",
-        "--metrics=", "--port_file=" + port_file};
-    for (const std::string& flag : absl::GetFlag(FLAGS_controller_flags)) {
-      command.push_back(flag);
-    }
-    const double begin = Now();
-    process_ = std::make_unique<Process>(command, folder_ + "/controller.log");
-    while (!fs::exists(port_file)) {
-      if (!fs::exists(absl::StrCat("/proc/", process_->pid(), "/stat")) ||
-          Now() - begin > absl::ToDoubleSeconds(kPatience)) {
-        return absl::UnavailableError(
-            absl::StrCat(program, " does not serve:\n", process_->Log()));
-      }
-      absl::SleepFor(absl::Milliseconds(2));
-    }
-    const double seconds = Now() - begin;
-    HWNAS_ASSIGN_OR_RETURN(const std::string ports, ReadFile(port_file));
-    address_ = nlohmann::json::parse(ports)["grpc"].get<std::string>();
-    return seconds;
-  }
-
-  void Kill() { process_->Kill(SIGKILL); }
-  const std::string& address() const { return address_; }
-
-  double rss_mb() const {
-    std::ifstream status(absl::StrCat("/proc/", process_->pid(), "/status"));
-    for (std::string line; std::getline(status, line);) {
-      int64_t kb = 0;
-      if (absl::StartsWith(line, "VmRSS:") &&
-          std::sscanf(line.c_str(), "VmRSS: %ld", &kb) == 1) {
-        return static_cast<double>(kb) / 1024;
-      }
-    }
-    return 0;
-  }
-
-  // Processor seconds that it has used.
-  double cpu_s() const {
-    std::ifstream stat(absl::StrCat("/proc/", process_->pid(), "/stat"));
-    std::string text;
-    std::getline(stat, text);
-    unsigned long user = 0, system = 0;
-    std::sscanf(text.c_str() + text.rfind(')') + 1,
-                " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
-                &system);
-    return static_cast<double>(user + system) /
-           static_cast<double>(sysconf(_SC_CLK_TCK));
-  }
-
- private:
-  const std::string folder_;
-  std::string address_;
-  std::unique_ptr<Process> process_;
-};
 
 std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
   grpc::ChannelArguments arguments;
@@ -204,7 +120,7 @@ class Log {
     return true;
   }
 
-  void Print(const Controller& controller) {
+  void Print(const ControllerProcess& controller) {
     MutexLock lock(&mutex_);
     if (done_ == printed_) return;
     const double now = Now(), cpu = controller.cpu_s();
@@ -226,7 +142,7 @@ class Log {
     return done_;
   }
 
-  void Start(const Controller& controller) {
+  void Start(const ControllerProcess& controller) {
     MutexLock lock(&mutex_);
     Begin(Now(), controller.cpu_s());
   }
@@ -259,8 +175,8 @@ class Log {
 };
 
 // Asks, evaluates and tells until the study has ended, or all is done.
-absl::Status RunClient(const Controller& controller, const std::string& study,
-                       int number, Log* log) {
+absl::Status RunClient(const ControllerProcess& controller,
+                       const std::string& study, int number, Log* log) {
   const auto stub = v1::TrialService::NewStub(Connect(controller.address()));
   v1::AskTrialsRequest ask;
   ask.set_parent(study);
@@ -303,7 +219,10 @@ absl::Status Run() {
   if (folder.empty()) return absl::InvalidArgumentError("--folder is required");
   HWNAS_RETURN_IF_ERROR(MakeDirectories(folder));
   if (!absl::GetFlag(FLAGS_keep)) fs::remove_all(folder + "/store");
-  Controller controller(folder);
+  ControllerProcess controller(
+      {.folder = folder,
+       .program = absl::GetFlag(FLAGS_controller),
+       .flags = absl::GetFlag(FLAGS_controller_flags)});
   HWNAS_RETURN_IF_ERROR(controller.Start().status());
 
   const auto studies = v1::StudyService::NewStub(Connect(controller.address()));

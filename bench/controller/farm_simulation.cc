@@ -268,7 +268,7 @@ class Simulation {
                  (Drifts(device, Elapsed()) ? kDrift : 1));
     *result.mutable_started() = ToProto(device.work_begin);
     *result.mutable_executed() = ToProto(clock_.Now());
-    (void)engine_->OnResult(device.session, result);
+    engine_->OnResult(device.session, result);
   }
 
   void Step() {

@@ -301,7 +301,7 @@ absl::Status Access::CheckPeer(absl::string_view pem) {
   if (status.ok()) status = StillGood(*certificate);
   if (!status.ok()) {
     metrics_->RpcError("UNAUTHENTICATED");
-    if (refusal_lines_.Take(clock_->Now())) {
+    if (refusal_lines_.Take(clock_->Steady())) {
       logger_->warn("event=handshake_refused who=\"{}\" reason=\"{}\"",
                     certificate.ok() ? ToText(certificate->identity) : "",
                     Tame(status.message()));

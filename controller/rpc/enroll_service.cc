@@ -37,7 +37,7 @@ absl::Status EnrollServiceImpl::CheckRequest(
                      " bytes: expected at most ", security::kMaxPemBytes));
   }
   MutexLock lock(&mutex_);
-  if (attempts_.Take(clock_->Now())) return absl::OkStatus();
+  if (attempts_.Take(clock_->Steady())) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       "too many ask for certificates: try again in a moment");
 }

@@ -1,7 +1,12 @@
 #include "controller/rpc/fleet_service.h"
 
+#include <algorithm>
+#include <chrono>
 #include <deque>
+#include <functional>
+#include <iterator>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -72,13 +77,14 @@ class SessionStream final : public ExecutorStream {
     reactor_ = nullptr;
   }
 
-  void MarkWelcomed() {
+  // The peer has said something: a Hello, or it is refused for that.
+  void MarkHeard() {
     MutexLock lock(&mutex_);
-    welcomed_ = true;
+    heard_ = true;
   }
   void CloseIfSilent(absl::Time now, absl::Duration timeout) {
     MutexLock lock(&mutex_);
-    if (!welcomed_ && now - opened_ > timeout) {
+    if (!heard_ && now - opened_ > timeout) {
       CloseLocked(absl::DeadlineExceededError(
           absl::StrCat("no Hello within ", absl::FormatDuration(timeout))));
     }
@@ -112,28 +118,87 @@ class SessionStream final : public ExecutorStream {
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-  bool welcomed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool heard_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
-namespace {
+class SessionReactor;
 
-// One stream. Reads one message at a time; the queue handles it and asks for
-// the next. Deletes itself behind the last job that names it.
-class SessionReactor final : public Reactor {
+// What sessions say, on its way to the engine, which may block as reactors must
+// not: a thread of its own takes it in. Results go first, as many together as
+// are there, so that they share an append; then the rest, for about as long as
+// the results took. So neither a flood of heartbeats holds up results nor the
+// other way round.
+//
+// Thread-safe. A session has at most one message here at a time, and lives as
+// long as it has.
+class SessionInbox {
+ public:
+  explicit SessionInbox(StudyEngine* engine)
+      : engine_(engine), thread_([this] { Loop(); }) {}
+  // Takes in what was posted before, then ends the thread.
+  ~SessionInbox() {
+    {
+      MutexLock lock(&mutex_);
+      closing_ = true;
+      changed_.Signal();
+    }
+    thread_.join();
+  }
+  SessionInbox(const SessionInbox&) = delete;
+  SessionInbox& operator=(const SessionInbox&) = delete;
+
+  void PostResult(std::shared_ptr<SessionReactor> session) {
+    MutexLock lock(&mutex_);
+    results_.push_back(std::move(session));
+    changed_.Signal();
+  }
+  // Jobs run in the order of their posts.
+  void Post(std::function<void()> job) {
+    MutexLock lock(&mutex_);
+    jobs_.push_back(std::move(job));
+    changed_.Signal();
+  }
+
+ private:
+  static constexpr size_t kResultsAtOnce = 256;
+  static constexpr size_t kJobsAtOnce = 32;
+  static constexpr std::chrono::milliseconds kLeastTime{2};
+
+  void Loop();
+  // False once there are none and there will be none.
+  bool WaitForMessages();
+  void TakeInResults();
+  // All of them, but once it is `until` only as long as no result waits.
+  void RunJobs(std::chrono::steady_clock::time_point until);
+
+  StudyEngine* const engine_;
+  Mutex mutex_;
+  CondVar changed_;
+  std::deque<std::shared_ptr<SessionReactor>> results_ ABSL_GUARDED_BY(mutex_);
+  std::deque<std::function<void()>> jobs_ ABSL_GUARDED_BY(mutex_);
+  bool closing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+// One stream. Reads one message at a time; the inbox takes it in and asks for
+// the next. Keeps itself until gRPC is done with it.
+class SessionReactor final
+    : public Reactor,
+      public std::enable_shared_from_this<SessionReactor> {
  public:
   SessionReactor(const FleetServiceOptions& options, StudyEngine* engine,
                  Access* access, Access::Caller caller,
-                 ControllerMetrics* metrics, SerialQueue* queue,
+                 ControllerMetrics* metrics, SessionInbox* inbox,
                  const Clock* clock, std::shared_ptr<Logger> logger)
       : engine_(engine),
         access_(access),
         caller_(std::move(caller)),
         metrics_(metrics),
-        queue_(queue),
+        inbox_(inbox),
         clock_(clock),
         logger_(std::move(logger)),
-        stream_(std::make_shared<SessionStream>(this, clock->Now())),
+        stream_(std::make_shared<SessionStream>(this, clock->Steady())),
         hold_(access->CutWhenInvalid(
             caller_,
             [stream = stream_](const absl::Status& status) {
@@ -142,12 +207,20 @@ class SessionReactor final : public Reactor {
         messages_(options.messages_per_second, options.messages_at_once) {}
 
   const std::shared_ptr<SessionStream>& stream() const { return stream_; }
-  void Begin() { stream_->Read(&request_); }
+  void Begin() {
+    self_ = shared_from_this();
+    stream_->Read(&request_);
+  }
 
   void OnReadDone(bool ok) override {
-    queue_->Post([this, ok] {
+    if (ok) stream_->MarkHeard();
+    if (ok && request_.has_result()) {
+      inbox_->PostResult(self_);
+      return;
+    }
+    inbox_->Post([this, self = self_, ok] {
       if (ok) {
-        Handle();
+        Handled(Dispatch());
       } else {
         // The peer has closed its end, or is gone.
         stream_->Close(absl::OkStatus());
@@ -161,17 +234,25 @@ class SessionReactor final : public Reactor {
   void OnDone() override {
     hold_ = nullptr;
     stream_->Detach();
-    queue_->Post([this] {
+    inbox_->Post([this, self = std::move(self_)] {
       if (!session_id_.empty()) engine_->Disconnect(session_id_);
-      delete this;
     });
   }
 
- private:
-  ~SessionReactor() override = default;
-
-  void Handle() {
-    const absl::Status status = Dispatch();
+  // The next three are the inbox's. Whether the result that was read may be
+  // taken in.
+  absl::Status Admit() {
+    if (session_id_.empty()) {
+      return absl::InvalidArgumentError(
+          "the first message of a session must be Hello");
+    }
+    return TakeToken();
+  }
+  StudyEngine::SessionResult result() const {
+    return {.session_id = session_id_, .result = &request_.result()};
+  }
+  // The message is done with: asks for the next, or closes.
+  void Handled(const absl::Status& status) {
     if (!status.ok()) {
       logger_->warn("event=session_refused session={} code={} reason=\"{}\"",
                     session_id_, absl::StatusCodeToString(status.code()),
@@ -183,11 +264,15 @@ class SessionReactor final : public Reactor {
     stream_->Read(&request_);
   }
 
+ private:
+  absl::Status TakeToken() {
+    if (messages_.Take(clock_->Steady())) return absl::OkStatus();
+    return absl::ResourceExhaustedError(
+        "too many messages: an executor sends a few a second");
+  }
+
   absl::Status Dispatch() {
-    if (!messages_.Take(clock_->Now())) {
-      return absl::ResourceExhaustedError(
-          "too many messages: an executor sends a few a second");
-    }
+    HWNAS_RETURN_IF_ERROR(TakeToken());
     if (session_id_.empty()) {
       if (!request_.has_hello()) {
         return absl::InvalidArgumentError(
@@ -197,19 +282,17 @@ class SessionReactor final : public Reactor {
       auto session_id = engine_->Connect(request_.hello(), stream_);
       if (!session_id.ok()) return session_id.status();
       session_id_ = *std::move(session_id);
-      stream_->MarkWelcomed();
       return absl::OkStatus();
     }
     switch (request_.message_case()) {
       case v1::SessionRequest::kHeartbeat:
         return engine_->OnHeartbeat(session_id_, request_.heartbeat());
-      case v1::SessionRequest::kResult:
-        return engine_->OnResult(session_id_, request_.result());
       case v1::SessionRequest::kDrain:
         engine_->OnDrain(session_id_);
         return absl::OkStatus();
       case v1::SessionRequest::kHello:
         return absl::InvalidArgumentError("a session says Hello only once");
+      case v1::SessionRequest::kResult:  // See Admit().
       case v1::SessionRequest::MESSAGE_NOT_SET:
         break;
     }
@@ -220,18 +303,71 @@ class SessionReactor final : public Reactor {
   Access* const access_;
   const Access::Caller caller_;
   ControllerMetrics* const metrics_;
-  SerialQueue* const queue_;
+  SessionInbox* const inbox_;
   const Clock* const clock_;
   const std::shared_ptr<Logger> logger_;
   const std::shared_ptr<SessionStream> stream_;
   std::unique_ptr<Access::Hold> hold_;
-  RateLimit messages_;  // On the queue.
-  // Used on the queue alone, but while gRPC reads into it.
+  RateLimit messages_;  // The inbox's thread.
+  // The inbox's thread alone uses it, but while gRPC reads into it.
   v1::SessionRequest request_;
   std::string session_id_;
+  std::shared_ptr<SessionReactor> self_;
 };
 
-}  // namespace
+void SessionInbox::Loop() {
+  while (WaitForMessages()) {
+    const auto begin = std::chrono::steady_clock::now();
+    TakeInResults();
+    // While both keep coming, both get the same time.
+    const auto now = std::chrono::steady_clock::now();
+    RunJobs(now + std::max<std::chrono::nanoseconds>(now - begin, kLeastTime));
+  }
+}
+
+bool SessionInbox::WaitForMessages() {
+  MutexLock lock(&mutex_);
+  while (results_.empty() && jobs_.empty() && !closing_) {
+    changed_.Wait(&mutex_);
+  }
+  return !results_.empty() || !jobs_.empty();
+}
+
+void SessionInbox::RunJobs(std::chrono::steady_clock::time_point until) {
+  for (;;) {
+    std::deque<std::function<void()>> jobs;
+    {
+      MutexLock lock(&mutex_);
+      const bool late = std::chrono::steady_clock::now() >= until;
+      if (jobs_.empty() || (late && !results_.empty())) return;
+      const size_t count = std::min(jobs_.size(), kJobsAtOnce);
+      std::move(jobs_.begin(), jobs_.begin() + count, std::back_inserter(jobs));
+      jobs_.erase(jobs_.begin(), jobs_.begin() + count);
+    }
+    for (const auto& job : jobs) job();
+  }
+}
+
+void SessionInbox::TakeInResults() {
+  std::vector<std::shared_ptr<SessionReactor>> sessions;
+  {
+    MutexLock lock(&mutex_);
+    const size_t count = std::min(results_.size(), kResultsAtOnce);
+    std::move(results_.begin(), results_.begin() + count,
+              std::back_inserter(sessions));
+    results_.erase(results_.begin(), results_.begin() + count);
+  }
+  if (sessions.empty()) return;
+  std::vector<StudyEngine::SessionResult> results;
+  std::vector<absl::Status> statuses;
+  for (const auto& session : sessions) {
+    statuses.push_back(session->Admit());
+    if (statuses.back().ok()) results.push_back(session->result());
+  }
+  engine_->OnResults(results);
+  for (size_t i = 0; i < sessions.size(); ++i)
+    sessions[i]->Handled(statuses[i]);
+}
 
 FleetServiceImpl::FleetServiceImpl(const FleetServiceOptions& options,
                                    StudyEngine* engine,
@@ -245,7 +381,8 @@ FleetServiceImpl::FleetServiceImpl(const FleetServiceOptions& options,
       access_(access),
       clock_(clock),
       metrics_(metrics),
-      logger_(std::move(logger)) {}
+      logger_(std::move(logger)),
+      inbox_(std::make_unique<SessionInbox>(engine)) {}
 
 FleetServiceImpl::~FleetServiceImpl() = default;
 
@@ -256,7 +393,8 @@ class FleetServiceImpl::Transfer {
   Transfer(FleetServiceImpl* service, grpc::ServerContext* context)
       : service_(service),
         context_(context),
-        deadline_(service->clock_->Now() + service->options_.transfer_timeout),
+        deadline_(service->clock_->Steady() +
+                  service->options_.transfer_timeout),
         hold_(service->access_->CutWhenInvalid(
             service->access_->CallerOf(*context),
             [context](const absl::Status&) { context->TryCancel(); })) {
@@ -293,7 +431,7 @@ class FleetServiceImpl::Transfer {
 };
 
 void FleetServiceImpl::Tick() {
-  const absl::Time now = clock_->Now();
+  const absl::Time now = clock_->Steady();
   MutexLock lock(&mutex_);
   for (Transfer* const transfer : transfers_) transfer->CancelIfLate(now);
   for (auto it = sessions_.begin(); it != sessions_.end();) {
@@ -316,15 +454,15 @@ void FleetServiceImpl::CloseAll() {
 }
 
 Reactor* FleetServiceImpl::Session(grpc::CallbackServerContext* context) {
-  auto* reactor = new SessionReactor(options_, engine_, access_,
-                                     access_->CallerOf(*context), metrics_,
-                                     &queue_, clock_, logger_);
+  const auto reactor = std::make_shared<SessionReactor>(
+      options_, engine_, access_, access_->CallerOf(*context), metrics_,
+      inbox_.get(), clock_, logger_);
   {
     MutexLock lock(&mutex_);
     sessions_.push_back(reactor->stream());
   }
   reactor->Begin();
-  return reactor;
+  return reactor.get();
 }
 
 grpc::Status FleetServiceImpl::UploadArtifact(

@@ -12,13 +12,13 @@
 #include "common/mutex.h"
 #include "controller/controller_metrics.h"
 #include "controller/rpc/access.h"
-#include "controller/rpc/serial_queue.h"
 #include "controller/study/study_engine.h"
 #include "hwnas/v1/fleet_service.grpc.pb.h"
 #include "store/artifact_store.h"
 
 namespace hwnas::controller {
 
+class SessionInbox;
 class SessionStream;
 
 struct FleetServiceOptions {
@@ -36,7 +36,7 @@ struct FleetServiceOptions {
 };
 
 // Thread-safe. Everything passed in must outlive it. Sessions are reactors that
-// never block: what they hear goes to the engine through a queue.
+// never block: what they hear goes to the engine through an inbox.
 class FleetServiceImpl final
     : public v1::FleetService::WithCallbackMethod_Session<
           v1::FleetService::Service> {
@@ -84,7 +84,7 @@ class FleetServiceImpl final
   std::list<std::weak_ptr<SessionStream>> sessions_ ABSL_GUARDED_BY(mutex_);
   std::list<Transfer*> transfers_ ABSL_GUARDED_BY(mutex_);
   // Last: ends first, while the rest still stands.
-  SerialQueue queue_;
+  std::unique_ptr<SessionInbox> inbox_;
 };
 
 }  // namespace hwnas::controller

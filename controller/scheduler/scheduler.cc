@@ -1,6 +1,9 @@
 #include "controller/scheduler/scheduler.h"
 
 #include <algorithm>
+#include <compare>
+#include <deque>
+#include <optional>
 #include <set>
 #include <tuple>
 #include <utility>
@@ -18,11 +21,12 @@ bool Contains(const std::vector<std::string>& list, const std::string& item) {
 // Tasks of one type fit the same executors.
 std::string TypeOf(const QueuedTask& task) {
   return absl::StrCat(
-      absl::StrJoin(std::make_tuple(static_cast<int>(task.stage), task.user,
-                                    task.study_id.empty(), task.device_class,
-                                    task.runtime, task.precision, task.profile,
-                                    task.energy, task.executor, task.dataset),
-                    "\n"),
+      absl::StrJoin(
+          std::make_tuple(static_cast<int>(task.stage), task.user,
+                          task.study_id.empty(), task.check, task.device_class,
+                          task.runtime, task.precision, task.profile,
+                          task.energy, task.executor, task.dataset),
+          "\n"),
       "\n", absl::StrJoin(task.labels, "\n"));
 }
 
@@ -38,49 +42,74 @@ struct Host {
 
 enum class Fit { kFree, kBusy, kHostBusy, kNever };
 
+// Within a round executors only get busier and hosts only less free: who cannot
+// take a task of some type now will not be able to later.
 class Round {
  public:
   explicit Round(const SchedulerInput& input) : input_(input) {
-    for (size_t i = 0; i < input.fleet.size(); ++i) {
-      const ExecutorSnapshot& executor = input.fleet[i];
-      index_[executor.name] = static_cast<int>(i);
-      busy_.push_back(0);
-      hosts_[HostOf(executor)].has_agent |= executor.kind == v1::AGENT;
-    }
-    for (const LeaseSnapshot& lease : input.leases) {
-      ++running_[{lease.study_id, lease.stage}];
-      ++running_by_user_[{lease.user, lease.stage}];
-      const auto it = index_.find(lease.executor);
-      if (it != index_.end()) Occupy(it->second, lease.stage);
+    const size_t size = input.fleet.size();
+    busy_.reserve(size);
+    host_of_.reserve(size);
+    absl::flat_hash_map<absl::string_view, Host*> by_id;
+    by_id.reserve(size);
+    for (size_t i = 0; i < size; ++i) {
+      const ExecutorSnapshot& executor = *input.fleet[i];
+      Host* host = nullptr;
+      if (executor.host_id.empty()) {
+        host = &hosts_.emplace_back();
+      } else if (Host*& known = by_id[executor.host_id]; known == nullptr) {
+        host = known = &hosts_.emplace_back();
+      } else {
+        host = known;
+      }
+      host->measuring += executor.running.measuring;
+      host->training += executor.running.training;
+      host->has_agent |= executor.kind == v1::AGENT;
+      host_of_.push_back(host);
+      busy_.push_back(executor.running.all());
+      if (executor.accepts && busy_.back() < executor.slots) {
+        open_.push_back(static_cast<int>(i));
+      }
     }
   }
 
-  SchedulerOutput Run();
+  std::vector<Assignment> Run();
 
  private:
-  static std::string HostOf(const ExecutorSnapshot& executor) {
-    return executor.host_id.empty() ? absl::StrCat("\n", executor.name)
-                                    : executor.host_id;
-  }
-  Host& host(int executor) { return hosts_[HostOf(input_.fleet[executor])]; }
+  // What a task prefers least comes last.
+  struct Rank {
+    bool shared = false;  // Machines that cannot measure are better to train.
+    int busy = 0;         // Less its slots.
+    int executor = 0;
+
+    friend auto operator<=>(const Rank&, const Rank&) = default;
+  };
+  // Who may take tasks of one type, but those that have been found not to.
+  struct Candidates {
+    std::set<Rank> ranked;
+    // Those that only wait for their host, which is not kept free yet.
+    std::set<int> host_busy;
+  };
 
   void Occupy(int executor, v1::StageKind stage) {
     ++busy_[executor];
-    Host& h = host(executor);
-    ++(stage == v1::MEASURE ? h.measuring : h.training);
+    ++(stage == v1::MEASURE ? host_of_[executor]->measuring
+                            : host_of_[executor]->training);
   }
 
-  Fit FitOf(int executor, const QueuedTask& task) {
-    const ExecutorSnapshot& e = input_.fleet[executor];
-    if (!e.accepts || !IsCapable(e, task)) return Fit::kNever;
-    if (e.checks_only && !task.check) return Fit::kNever;
-    if (!e.reserved_for.empty() &&
-        (!task.study_id.empty() || task.check || task.user != e.reserved_for)) {
-      return Fit::kNever;
-    }
-    if (busy_[executor] >= e.slots) return Fit::kBusy;
-    const Host& h = host(executor);
-    if (task.stage == v1::MEASURE) {
+  // Whether it could take the task if nobody had anything to do.
+  bool MayEver(int executor, const QueuedTask& task) const {
+    const ExecutorSnapshot& e = *input_.fleet[executor];
+    return e.accepts && IsCapable(e, task) && (!e.checks_only || task.check) &&
+           (e.reserved_for.empty() || (task.study_id.empty() && !task.check &&
+                                       task.user == e.reserved_for));
+  }
+
+  // Of one that may ever.
+  Fit FitNow(int executor, v1::StageKind stage) const {
+    if (busy_[executor] >= input_.fleet[executor]->slots) return Fit::kBusy;
+    const Host& h = *host_of_[executor];
+    if (stage == v1::MEASURE) {
       // An agent's own measurements take turns.
       if (h.measuring + h.training > busy_[executor] || h.no_new_measuring) {
         return Fit::kHostBusy;
@@ -91,73 +120,129 @@ class Round {
     return Fit::kFree;
   }
 
+  Rank RankOf(int executor, v1::StageKind stage) const {
+    return {.shared = stage == v1::TRAIN && host_of_[executor]->has_agent,
+            .busy = busy_[executor] - input_.fleet[executor]->slots,
+            .executor = executor};
+  }
+
   bool MayHaveMore(const QueuedTask& task) {
     const int quota = input_.quotas.Of(task.user);
     return task.check || quota == 0 ||
-           running_by_user_[{task.user, task.stage}] < quota;
+           Running(Group::kUser, task.user, task.stage) < quota;
   }
 
-  // The executor to give the task to, or -1; may reserve a host.
-  int Place(const QueuedTask& task);
+  // Running tasks of a study or of a user, with those of this round.
+  enum class Group { kStudy, kUser };
+  int& Running(Group group, const std::string& name, v1::StageKind stage) {
+    auto& running = running_[static_cast<int>(group)];
+    const auto [it, fresh] = running.try_emplace({name, stage}, 0);
+    if (fresh && input_.running != nullptr) {
+      it->second = (group == Group::kStudy ? input_.running->OfStudy(name)
+                                           : input_.running->OfUser(name))
+                       .of(stage);
+    }
+    return it->second;
+  }
+
+  Candidates& CandidatesFor(const QueuedTask& task, const std::string& type);
+  // Each returns the executor to give the task to, or -1; may reserve a host.
+  int Place(const QueuedTask& task, Candidates& candidates);
+  // Anybody who has not failed it, also if that means to wait.
+  int PlaceRetry(const QueuedTask& task, Candidates& candidates);
+  // Keeps the host free that will be so soonest: the one with least work.
+  void Reserve(v1::StageKind stage, Candidates& candidates,
+               const std::vector<std::string>& failed_executors);
 
   const SchedulerInput& input_;
-  std::map<std::string, int> index_;
   std::vector<int> busy_;
-  std::map<std::string, Host> hosts_;
-  // By study, and by user.
-  std::map<std::pair<std::string, v1::StageKind>, int> running_;
-  std::map<std::pair<std::string, v1::StageKind>, int> running_by_user_;
+  std::vector<Host*> host_of_;
+  std::deque<Host> hosts_;
+  // Those that had a free slot when the round began, ascending.
+  std::vector<int> open_;
+  std::map<std::string, Candidates> candidates_;  // By type.
+  std::map<std::pair<std::string, v1::StageKind>, int> running_[2];
 };
 
-int Round::Place(const QueuedTask& task) {
-  int best = -1;
-  std::tuple<bool, bool, int> best_rank;
-  bool fresh_exists = false;
-  int to_reserve = -1;
-  for (int i = 0; i < static_cast<int>(input_.fleet.size()); ++i) {
-    const ExecutorSnapshot& executor = input_.fleet[i];
-    const Fit fit = FitOf(i, task);
-    if (fit == Fit::kNever) continue;
-    const bool failed = Contains(task.failed_executors, executor.name);
-    fresh_exists |= !failed;
-    if (fit == Fit::kHostBusy && !failed) {
-      // The host that will be free soonest: the one with least work, and not
-      // already kept for the other kind.
-      const Host& h = host(i);
-      const bool kept =
-          task.stage == v1::MEASURE ? h.no_new_measuring : h.no_new_training;
-      if (!kept && (to_reserve < 0 ||
-                    h.measuring + h.training < host(to_reserve).measuring +
-                                                   host(to_reserve).training)) {
-        to_reserve = i;
-      }
-    }
-    if (fit != Fit::kFree) continue;
-    // Machines that cannot measure are better for training.
-    const bool shared = task.stage == v1::TRAIN && host(i).has_agent;
-    const std::tuple<bool, bool, int> rank(failed, shared,
-                                           busy_[i] - executor.slots);
-    if (best < 0 || rank < best_rank) {
-      best = i;
-      best_rank = rank;
+Round::Candidates& Round::CandidatesFor(const QueuedTask& task,
+                                        const std::string& type) {
+  const auto [it, fresh] = candidates_.try_emplace(type);
+  if (fresh) {
+    for (const int i : open_) {
+      if (MayEver(i, task)) it->second.ranked.insert(RankOf(i, task.stage));
     }
   }
-  if (best >= 0 && std::get<0>(best_rank) && fresh_exists) best = -1;
-  if (best < 0 && to_reserve >= 0) {
-    Host& h = host(to_reserve);
-    (task.stage == v1::MEASURE ? h.no_new_training : h.no_new_measuring) = true;
-  }
-  return best;
+  return it->second;
 }
 
-SchedulerOutput Round::Run() {
-  SchedulerOutput output;
-  for (size_t i = 0; i < input_.leases.size(); ++i) {
-    if (input_.leases[i].deadline <= input_.now) {
-      output.expired.push_back(static_cast<int>(i));
+int Round::Place(const QueuedTask& task, Candidates& candidates) {
+  std::set<Rank>& ranked = candidates.ranked;
+  while (!ranked.empty()) {
+    const Rank first = *ranked.begin();
+    const Fit fit = FitNow(first.executor, task.stage);
+    const Rank now = RankOf(first.executor, task.stage);
+    if (fit == Fit::kFree && now == first) return first.executor;
+    ranked.erase(ranked.begin());
+    if (fit == Fit::kFree) ranked.insert(now);
+    if (fit == Fit::kHostBusy) candidates.host_busy.insert(first.executor);
+  }
+  Reserve(task.stage, candidates, {});
+  return -1;
+}
+
+int Round::PlaceRetry(const QueuedTask& task, Candidates& candidates) {
+  std::optional<std::pair<bool, Rank>> best;  // Whether it has failed.
+  for (const int i : open_) {
+    if (!MayEver(i, task)) continue;
+    const Fit fit = FitNow(i, task.stage);
+    const bool failed = Contains(task.failed_executors, input_.fleet[i]->name);
+    if (fit == Fit::kHostBusy) candidates.host_busy.insert(i);
+    if (fit != Fit::kFree) continue;
+    const std::pair<bool, Rank> rank(failed, RankOf(i, task.stage));
+    if (!best || rank < *best) best = rank;
+  }
+  if (best && best->first) {
+    for (int i = 0; best && i < static_cast<int>(input_.fleet.size()); ++i) {
+      if (!Contains(task.failed_executors, input_.fleet[i]->name) &&
+          MayEver(i, task)) {
+        best = std::nullopt;
+      }
     }
   }
+  if (best) return best->second.executor;
+  Reserve(task.stage, candidates, task.failed_executors);
+  return -1;
+}
 
+void Round::Reserve(v1::StageKind stage, Candidates& candidates,
+                    const std::vector<std::string>& failed_executors) {
+  const auto load = [&](int i) {
+    return host_of_[i]->measuring + host_of_[i]->training;
+  };
+  int best = -1;
+  for (auto it = candidates.host_busy.begin();
+       it != candidates.host_busy.end();) {
+    const int i = *it;
+    const Host& h = *host_of_[i];
+    const bool kept =
+        stage == v1::MEASURE ? h.no_new_measuring : h.no_new_training;
+    if (kept || FitNow(i, stage) != Fit::kHostBusy) {
+      it = candidates.host_busy.erase(it);
+      continue;
+    }
+    ++it;
+    if (!Contains(failed_executors, input_.fleet[i]->name) &&
+        (best < 0 || load(i) < load(best))) {
+      best = i;
+    }
+  }
+  if (best < 0) return;
+  Host& h = *host_of_[best];
+  (stage == v1::MEASURE ? h.no_new_training : h.no_new_measuring) = true;
+}
+
+std::vector<Assignment> Round::Run() {
+  std::vector<Assignment> assignments;
   // The tasks of each who takes turns, the next one last.
   std::map<std::string, std::vector<int>> groups;
   for (size_t i = 0; i < input_.queue.size(); ++i) {
@@ -189,8 +274,8 @@ SchedulerOutput Round::Run() {
       const auto served = last_served.find(it->first);
       const std::tuple<bool, int, int, int, int64_t, bool> rank(
           !task.check, -task.priority,
-          running_by_user_[{task.user, task.stage}],
-          running_[{task.study_id, task.stage}],
+          Running(Group::kUser, task.user, task.stage),
+          Running(Group::kStudy, task.study_id, task.stage),
           served == last_served.end() ? 0 : served->second,
           task.stage != v1::MEASURE);
       if (next == groups.end() || rank < next_rank) {
@@ -205,7 +290,8 @@ SchedulerOutput Round::Run() {
     const bool retry = !task.failed_executors.empty();
     int executor = -1;
     if (MayHaveMore(task) && (retry || !hopeless.count(type))) {
-      executor = Place(task);
+      Candidates& candidates = CandidatesFor(task, type);
+      executor = retry ? PlaceRetry(task, candidates) : Place(task, candidates);
       // A retry may be choosier than others of its type. A measurement that
       // waits for a host may reserve one each, so it is never hopeless.
       if (executor < 0 && !retry && task.stage != v1::MEASURE) {
@@ -214,17 +300,52 @@ SchedulerOutput Round::Run() {
     }
     if (executor >= 0) {
       Occupy(executor, task.stage);
-      ++running_[{task.study_id, task.stage}];
-      ++running_by_user_[{task.user, task.stage}];
+      ++Running(Group::kStudy, task.study_id, task.stage);
+      ++Running(Group::kUser, task.user, task.stage);
       last_served[next->first] = ++turn;
-      output.assignments.push_back({.task = index, .executor = executor});
+      assignments.push_back({.task = index, .executor = executor});
     }
     if (next->second.empty()) groups.erase(next);
   }
-  return output;
+  return assignments;
 }
 
 }  // namespace
+
+RunningTasks::Task::Task(RunningTasks* all, std::string study_id,
+                         std::string user, std::string executor,
+                         v1::StageKind stage)
+    : all_(all),
+      study_id_(std::move(study_id)),
+      user_(std::move(user)),
+      executor_(std::move(executor)),
+      stage_(stage) {
+  Count(+1);
+}
+
+RunningTasks::Task& RunningTasks::Task::operator=(Task&& other) noexcept {
+  if (this == &other) return *this;
+  Count(-1);
+  all_ = std::exchange(other.all_, nullptr);
+  study_id_ = std::move(other.study_id_);
+  user_ = std::move(other.user_);
+  executor_ = std::move(other.executor_);
+  stage_ = other.stage_;
+  return *this;
+}
+
+void RunningTasks::Task::Count(int change) {
+  if (all_ == nullptr) return;
+  all_->all_.Add(stage_, change);
+  for (const auto& [counts, name] :
+       {std::make_pair(&all_->by_executor_, &executor_),
+        std::make_pair(&all_->by_study_, &study_id_),
+        std::make_pair(&all_->by_user_, &user_)}) {
+    const auto it = counts->try_emplace(*name).first;
+    it->second.Add(stage_, change);
+    if (it->second.all() == 0) counts->erase(it);
+  }
+}
 
 std::string GroupOf(const QueuedTask& task) {
   return task.study_id.empty() ? absl::StrCat("~", task.user) : task.study_id;
@@ -256,7 +377,7 @@ bool IsCapable(const ExecutorSnapshot& executor, const QueuedTask& task) {
   }
 }
 
-SchedulerOutput Schedule(const SchedulerInput& input) {
+std::vector<Assignment> Schedule(const SchedulerInput& input) {
   return Round(input).Run();
 }
 

@@ -1,6 +1,6 @@
-// Which waiting task goes to which worker or agent, and which leases are over:
-// a pure function of a snapshot. It holds nothing, waits for nothing and knows
-// no clock; study/study_engine.h takes the snapshots and applies the answers.
+// Which waiting task goes to which worker or agent: a pure function of a
+// snapshot. It holds nothing, waits for nothing and knows no clock;
+// study/study_engine.h takes the snapshots and applies the answers.
 //
 // Rules, in order of weight:
 // 1. Capability. TRAIN goes to a worker that reads the data set (a worker that
@@ -29,9 +29,11 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/time/time.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "hwnas/v1/fleet_service.pb.h"
 #include "hwnas/v1/trial.pb.h"
 
@@ -62,12 +64,69 @@ struct QueuedTask {
   std::vector<std::string> failed_executors;
 };
 
-struct LeaseSnapshot {
-  std::string study_id;
-  std::string user;
-  v1::StageKind stage = v1::TRAIN;
-  std::string executor;  // Name; may be one the fleet does not know (any more).
-  absl::Time deadline;
+// How many tasks of each kind are running.
+struct TaskCount {
+  int measuring = 0;
+  int training = 0;
+
+  int all() const { return measuring + training; }
+  int of(v1::StageKind stage) const {
+    return stage == v1::MEASURE ? measuring : training;
+  }
+  void Add(v1::StageKind stage, int count) {
+    (stage == v1::MEASURE ? measuring : training) += count;
+  }
+};
+
+// The running tasks, counted: a round of the scheduler looks at no lease. Not
+// thread-safe.
+class RunningTasks {
+ public:
+  // One of them, from its making to its end; `all` must outlive it.
+  class Task {
+   public:
+    Task() = default;
+    // `study_id` is empty for a profile.
+    Task(RunningTasks* all, std::string study_id, std::string user,
+         std::string executor, v1::StageKind stage);
+    Task(Task&& other) noexcept { *this = std::move(other); }
+    Task& operator=(Task&& other) noexcept;
+    ~Task() { Count(-1); }
+
+    const std::string& executor() const { return executor_; }
+
+   private:
+    void Count(int change);
+
+    RunningTasks* all_ = nullptr;
+    std::string study_id_;
+    std::string user_;
+    std::string executor_;
+    v1::StageKind stage_ = v1::TRAIN;
+  };
+
+  const TaskCount& All() const { return all_; }
+  TaskCount OfExecutor(absl::string_view name) const {
+    return Find(by_executor_, name);
+  }
+  TaskCount OfStudy(absl::string_view id) const { return Find(by_study_, id); }
+  TaskCount OfUser(absl::string_view user) const {
+    return Find(by_user_, user);
+  }
+
+ private:
+  // Without those that have none.
+  using Counts = absl::flat_hash_map<std::string, TaskCount>;
+
+  static TaskCount Find(const Counts& counts, absl::string_view name) {
+    const auto it = counts.find(name);
+    return it == counts.end() ? TaskCount() : it->second;
+  }
+
+  TaskCount all_;
+  Counts by_executor_;
+  Counts by_study_;
+  Counts by_user_;
 };
 
 struct ExecutorSnapshot {
@@ -86,6 +145,7 @@ struct ExecutorSnapshot {
   std::vector<std::string> labels;
   bool measures_energy = false;
   std::vector<std::string> datasets;
+  TaskCount running;  // What it has, also while it accepts nothing.
 };
 
 // Most running tasks of a kind (measurements, trainings) that a user may have
@@ -102,12 +162,11 @@ struct Quotas {
 
 struct SchedulerInput {
   std::vector<QueuedTask> queue;
-  std::vector<LeaseSnapshot> leases;
-  std::vector<ExecutorSnapshot> fleet;
+  std::vector<const ExecutorSnapshot*> fleet;  // None is null.
+  const RunningTasks* running = nullptr;       // nullptr: none.
   Quotas quotas;
   // By GroupOf(task). Larger is later; who is absent was never served.
   std::map<std::string, int64_t> last_served;
-  absl::Time now;
 };
 
 struct Assignment {
@@ -116,14 +175,8 @@ struct Assignment {
   friend bool operator==(const Assignment&, const Assignment&) = default;
 };
 
-struct SchedulerOutput {
-  std::vector<int> expired;             // Indices in leases, ascending.
-  std::vector<Assignment> assignments;  // In order of preference.
-};
-
-// Thread-safe, deterministic. Expired leases still occupy their slots in this
-// round; the task of one is in the queue of the next.
-SchedulerOutput Schedule(const SchedulerInput& input);
+// In order of preference. Thread-safe, deterministic.
+std::vector<Assignment> Schedule(const SchedulerInput& input);
 
 // Who takes turns: a study, or the profiles of a user.
 std::string GroupOf(const QueuedTask& task);

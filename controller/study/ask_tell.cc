@@ -68,7 +68,7 @@ absl::Status StudyEngine::Ask(const std::string& study_id, int count,
       *asked->mutable_trial() = TrialView(*run, trial);
       asked->set_attempt(trial.stages[0].live_attempt);
       *asked->mutable_lease_deadline() =
-          ToProto(run->live[{number, 0}].deadline);
+          ToProto(WallTime(run->live[{number, 0}].deadline));
       const absl::Span<const Decision> decisions = run->space->decisions();
       const auto& choices = asked->trial().architecture().choices();
       for (int i = 0; i < choices.size(); ++i) {
@@ -157,7 +157,7 @@ absl::StatusOr<v1::ReportProgressResponse> StudyEngine::ReportProgress(
   LiveLease& live = run->live[{id.number, 0}];
   live.confirmed = true;
   live.deadline =
-      deps_.clock->Now() + FromProto(run->state.spec().external().lease());
+      deps_.clock->Steady() + FromProto(run->state.spec().external().lease());
   std::vector<std::string> values;
   for (const auto& m : request.measurements()) values.push_back(ValueText(m));
   live.note = Truncated(absl::StrCat("step ", request.step()), 200);
@@ -165,7 +165,7 @@ absl::StatusOr<v1::ReportProgressResponse> StudyEngine::ReportProgress(
          absl::StrCat("trial ", id.number, " step ", request.step(), " ",
                       absl::StrJoin(values, " ")));
   v1::ReportProgressResponse response;
-  *response.mutable_lease_deadline() = ToProto(live.deadline);
+  *response.mutable_lease_deadline() = ToProto(WallTime(live.deadline));
   return response;
 }
 

@@ -95,18 +95,20 @@ absl::Status StudyEngine::CommitDevice(v1::DeviceEvent event) {
   return farm_.Apply(events[0]);
 }
 
-std::vector<ExecutorSnapshot> StudyEngine::FleetSnapshot(absl::Time now) const {
-  std::vector<ExecutorSnapshot> fleet = fleet_.Snapshot(now);
-  for (ExecutorSnapshot& executor : fleet) {
-    if (executor.kind != v1::AGENT) continue;
+std::vector<const ExecutorSnapshot*> StudyEngine::FleetSnapshot() {
+  const std::vector<ExecutorSnapshot*> fleet =
+      fleet_.Snapshot(deps_.clock->Steady(), running_);
+  for (ExecutorSnapshot* const executor : fleet) {
+    if (executor->kind != v1::AGENT) continue;
     const DeviceRecord& device =
-        farm_.Find(DeviceOf(fleet_.executors().at(executor.name)));
-    executor.accepts &=
+        farm_.Find(DeviceOf(fleet_.executors().at(executor->name)));
+    executor->accepts &=
         !device.drained && (!device.quarantined || device.recheck);
-    executor.checks_only = device.quarantined;
-    if (device.reservation) executor.reserved_for = device.reservation->user();
+    executor->checks_only = device.quarantined;
+    executor->reserved_for =
+        device.reservation ? device.reservation->user() : "";
   }
-  return fleet;
+  return {fleet.begin(), fleet.end()};
 }
 
 // ---- Anchors and cross-checks ----
@@ -199,18 +201,18 @@ void StudyEngine::PlanCrossCheck(const Run& run, const TrialRecord& trial,
   if (waiting >= kMaxCrossChecks) return;
   // The device that was compared with this one least.
   std::optional<std::pair<int64_t, std::string>> best;
-  for (const ExecutorSnapshot& other : FleetSnapshot(deps_.clock->Now())) {
-    if (other.name == executor.name || !other.accepts || other.checks_only ||
-        !other.reserved_for.empty() ||
-        !IsCapable(other, QueuedProfile(check))) {
+  for (const ExecutorSnapshot* other : FleetSnapshot()) {
+    if (other->name == executor.name || !other->accepts || other->checks_only ||
+        !other->reserved_for.empty() ||
+        !IsCapable(*other, QueuedProfile(check))) {
       continue;
     }
     int64_t compared = 0;
     for (const v1::CrossCheckRecord& record :
-         farm_.Find(DeviceOf(*fleet_.Find(other.name))).cross_checks) {
+         farm_.Find(DeviceOf(*fleet_.Find(other->name))).cross_checks) {
       compared += record.other_device() == check.other_device;
     }
-    const std::pair<int64_t, std::string> rank(compared, other.name);
+    const std::pair<int64_t, std::string> rank(compared, other->name);
     if (!best || rank < *best) best = rank;
   }
   if (!best) return;
@@ -397,11 +399,7 @@ absl::Status StudyEngine::GiveBack(const std::string& executor,
     if (!run->broken.ok()) continue;
     std::vector<StageId> held;
     for (const auto& [stage_id, live] : run->live) {
-      const StageRecord& stage =
-          run->state.FindTrial(stage_id.first)->stages[stage_id.second];
-      if (stage.attempts[stage.live_attempt - 1].executor == executor) {
-        held.push_back(stage_id);
-      }
+      if (live.running.executor() == executor) held.push_back(stage_id);
     }
     for (const auto& [number, stage] : held) {
       const TrialRecord& trial = *run->state.FindTrial(number);
@@ -421,7 +419,7 @@ absl::Status StudyEngine::GiveBack(const std::string& executor,
     *response.mutable_cancel()->mutable_lease() = ProfileLease(profile);
     response.mutable_cancel()->set_reason(reason);
     SendTo(executor, response);
-    profile.executor.clear();
+    profile.Free();
     v1::ProfileModelUpdate update;
     update.set_note(absl::StrCat("queued again: ", reason));
     profile.Tell(update);
@@ -468,16 +466,16 @@ absl::StatusOr<v1::Device> StudyEngine::ReserveDevice(
     HWNAS_ASSIGN_OR_RETURN(id, FindDevice(request.name()));
   } else {
     // Rather an idle one.
-    const std::map<std::string, int> busy = BusySlots();
     std::optional<std::pair<bool, std::string>> best;
-    for (const ExecutorSnapshot& e : FleetSnapshot(deps_.clock->Now())) {
+    for (const ExecutorSnapshot* e : FleetSnapshot()) {
       const bool of_class =
-          std::find(e.device_classes.begin(), e.device_classes.end(),
-                    request.device_class()) != e.device_classes.end();
-      if (!of_class || !e.accepts || e.checks_only || !e.reserved_for.empty()) {
+          std::find(e->device_classes.begin(), e->device_classes.end(),
+                    request.device_class()) != e->device_classes.end();
+      if (!of_class || !e->accepts || e->checks_only ||
+          !e->reserved_for.empty()) {
         continue;
       }
-      const std::pair<bool, std::string> rank(busy.count(e.name) > 0, e.name);
+      const std::pair<bool, std::string> rank(e->running.all() > 0, e->name);
       if (!best || rank < *best) best = rank;
     }
     if (!best) {
@@ -511,7 +509,7 @@ absl::StatusOr<v1::Device> StudyEngine::ReserveDevice(
                      DeviceName(id), request.user(),
                      absl::FormatTime(now + duration));
   Pump();
-  return DeviceView(id, BusySlots());
+  return DeviceView(id);
 }
 
 absl::StatusOr<v1::Device> StudyEngine::ReleaseDevice(
@@ -519,7 +517,7 @@ absl::StatusOr<v1::Device> StudyEngine::ReleaseDevice(
   DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(const std::string id, FindDevice(request.name()));
   const DeviceRecord& device = farm_.Find(DeviceName(id));
-  if (!device.reservation) return DeviceView(id, BusySlots());
+  if (!device.reservation) return DeviceView(id);
   if (device.reservation->user() != request.user() && !request.force()) {
     return absl::FailedPreconditionError(
         absl::StrCat(DeviceName(id), " is reserved for ",
@@ -534,7 +532,7 @@ absl::StatusOr<v1::Device> StudyEngine::ReleaseDevice(
   anchor_due_[AgentName(id)] = deps_.clock->Now();
   PlanChecks();
   Pump();
-  return DeviceView(id, BusySlots());
+  return DeviceView(id);
 }
 
 absl::StatusOr<v1::Device> StudyEngine::DrainDevice(
@@ -549,7 +547,7 @@ absl::StatusOr<v1::Device> StudyEngine::DrainDevice(
   HWNAS_RETURN_IF_ERROR(CommitDevice(std::move(event)));
   deps_.logger->info("event=drained device={} reason=\"{}\"", DeviceName(id),
                      reason);
-  return DeviceView(id, BusySlots());
+  return DeviceView(id);
 }
 
 absl::StatusOr<v1::Device> StudyEngine::QuarantineDevice(
@@ -573,7 +571,7 @@ absl::StatusOr<v1::Device> StudyEngine::QuarantineDevice(
   anchor_due_[AgentName(id)] = deps_.clock->Now();
   PlanChecks();
   Pump();
-  return DeviceView(id, BusySlots());
+  return DeviceView(id);
 }
 
 absl::StatusOr<v1::Device> StudyEngine::ResumeDevice(
@@ -591,14 +589,12 @@ absl::StatusOr<v1::Device> StudyEngine::ResumeDevice(
   anchor_due_[AgentName(id)] = deps_.clock->Now();
   PlanChecks();
   Pump();
-  return DeviceView(id, BusySlots());
+  return DeviceView(id);
 }
 
 // ---- Views ----
 
-v1::Device StudyEngine::DeviceView(
-    const std::string& executor_id,
-    const std::map<std::string, int>& busy) const {
+v1::Device StudyEngine::DeviceView(const std::string& executor_id) const {
   const std::string name = DeviceName(executor_id);
   v1::Device view;
   view.set_name(name);
@@ -607,7 +603,7 @@ v1::Device StudyEngine::DeviceView(
   if (it != fleet_.executors().end()) {
     const Executor& executor = it->second;
     *view.mutable_device_classes() = executor.hello.device_classes();
-    *view.mutable_executor() = ExecutorView(executor, busy);
+    *view.mutable_executor() = ExecutorView(executor);
     *view.mutable_runtimes() = executor.hello.runtimes();
     if (const auto rate = executor.FailureRate()) {
       health->set_failure_rate(*rate);
@@ -636,7 +632,6 @@ absl::StatusOr<v1::ListDevicesResponse> StudyEngine::ListDevices(
   HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
   HWNAS_RETURN_IF_ERROR(CheckPageToken(request.page_token()));
   DurableLock lock(this);
-  const std::map<std::string, int> busy = BusySlots();
   v1::ListDevicesResponse response;
   std::string last;
   const auto& executors = fleet_.executors();
@@ -653,7 +648,7 @@ absl::StatusOr<v1::ListDevicesResponse> StudyEngine::ListDevices(
       response.set_next_page_token(last);
       break;
     }
-    *response.add_devices() = DeviceView(hello.executor_id(), busy);
+    *response.add_devices() = DeviceView(hello.executor_id());
     last = it->first;
   }
   return response;
@@ -664,7 +659,7 @@ absl::StatusOr<v1::Device> StudyEngine::GetDevice(
   DurableLock lock(this);
   HWNAS_ASSIGN_OR_RETURN(const std::string id,
                          FindDevice(DeviceName(executor_id)));
-  return DeviceView(id, BusySlots());
+  return DeviceView(id);
 }
 
 }  // namespace hwnas::controller

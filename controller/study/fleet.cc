@@ -103,6 +103,20 @@ std::vector<std::string> ProfilesOf(const v1::Hello& hello) {
   return {hello.profiles().begin(), hello.profiles().end()};
 }
 
+ExecutorSnapshot SnapshotOf(const std::string& name, const v1::Hello& hello) {
+  return {.name = name,
+          .kind = hello.kind(),
+          .host_id = hello.host_id(),
+          .slots = hello.slots(),
+          .device_classes = {hello.device_classes().begin(),
+                             hello.device_classes().end()},
+          .runtimes = RuntimesOf(hello),
+          .profiles = ProfilesOf(hello),
+          .labels = {hello.labels().begin(), hello.labels().end()},
+          .measures_energy = !hello.power().name().empty(),
+          .datasets = {hello.datasets().begin(), hello.datasets().end()}};
+}
+
 }  // namespace
 
 absl::Status Fleet::CheckEnvironment(const v1::Environment& environment) {
@@ -113,10 +127,10 @@ absl::Status Fleet::CheckEnvironment(const v1::Environment& environment) {
       "environment has more than ", kMaxEnvironmentBytes, " bytes"));
 }
 
-v1::Executor::State Executor::state(absl::Time now) const {
+v1::Executor::State Executor::state(absl::Time steady) const {
   if (!connected()) return v1::Executor::LOST;
   if (draining) return v1::Executor::DRAINING;
-  if (quarantined(now)) return v1::Executor::QUARANTINED;
+  if (quarantined(steady)) return v1::Executor::QUARANTINED;
   return v1::Executor::CONNECTED;
 }
 
@@ -229,10 +243,13 @@ absl::StatusOr<Executor*> Fleet::Connect(const v1::Hello& hello,
                            : absl::AbortedError("replaced by a newer session"));
     sessions_.erase(executor.session_id);
   }
+  slots_ -= OpenSlots(executor);
   executor.hello = hello;
   executor.hello.clear_held_leases();
+  executor.snapshot = SnapshotOf(name, hello);
   executor.stream = std::move(stream);
   executor.draining = false;
+  slots_ += OpenSlots(executor);
   executor.connect_time = now;
   executor.last_seen = now;
   executor.session_id = absl::StrCat(name, "#", ++last_session_);
@@ -243,10 +260,16 @@ absl::StatusOr<Executor*> Fleet::Connect(const v1::Hello& hello,
 void Fleet::Disconnect(const std::string& session_id, absl::Time now) {
   Executor* executor = FindSession(session_id);
   if (executor == nullptr) return;
+  slots_ -= OpenSlots(*executor);
   executor->stream = nullptr;
   executor->last_seen = now;
   executor->session_id.clear();
   sessions_.erase(session_id);
+}
+
+void Fleet::Drain(Executor& executor) {
+  slots_ -= OpenSlots(executor);
+  executor.draining = true;
 }
 
 Executor* Fleet::FindSession(const std::string& session_id) {
@@ -274,7 +297,7 @@ void Fleet::EndQuarantine(Executor& executor) {
 }
 
 bool Fleet::RecordFailure(Executor& executor, const std::string& trial,
-                          const std::string& error, absl::Time now) {
+                          const std::string& error, absl::Time steady) {
   ++executor.failed_count;
   executor.Rate(/*failed=*/true);
   executor.hand_backs = 0;
@@ -282,7 +305,7 @@ bool Fleet::RecordFailure(Executor& executor, const std::string& trial,
   const int failures = static_cast<int>(executor.failed_in_row.size());
   // After a quarantine one more failure is enough.
   if (failures < (executor.quarantine_count > 0 ? 1 : options_.failures) ||
-      executor.quarantined(now)) {
+      executor.quarantined(steady)) {
     return false;
   }
   absl::Duration length = options_.first;
@@ -291,7 +314,7 @@ bool Fleet::RecordFailure(Executor& executor, const std::string& trial,
     length *= 2;
   }
   ++executor.quarantine_count;
-  executor.quarantine_end = now + std::min(length, options_.longest);
+  executor.quarantine_end = steady + std::min(length, options_.longest);
   executor.quarantine_reason = absl::StrCat(
       "failed ", failures, failures == 1 ? " candidate" : " candidates",
       " in a row; last: ", error.substr(0, 512));
@@ -299,18 +322,20 @@ bool Fleet::RecordFailure(Executor& executor, const std::string& trial,
   return true;
 }
 
-void Fleet::RecordHandBack(Executor& executor, absl::Time now) {
+void Fleet::RecordHandBack(Executor& executor, absl::Time steady) {
   constexpr int kMaxDoublings = 8;
   executor.rest_end =
-      now + kFirstRest * (1 << std::min(executor.hand_backs, kMaxDoublings));
+      steady + kFirstRest * (1 << std::min(executor.hand_backs, kMaxDoublings));
   ++executor.hand_backs;
 }
 
-void Fleet::Forget(absl::Time now, const std::set<std::string>& in_use) {
+void Fleet::Forget(absl::Time now, absl::Time steady,
+                   const RunningTasks& running) {
   for (auto it = executors_.begin(); it != executors_.end();) {
     const Executor& executor = it->second;
     if (!executor.connected() && executor.last_seen + kForgetAfter < now &&
-        !executor.quarantined(now) && !in_use.count(executor.name)) {
+        !executor.quarantined(steady) &&
+        running.OfExecutor(executor.name).all() == 0) {
       it = executors_.erase(it);
     } else {
       ++it;
@@ -318,37 +343,18 @@ void Fleet::Forget(absl::Time now, const std::set<std::string>& in_use) {
   }
 }
 
-std::vector<ExecutorSnapshot> Fleet::Snapshot(absl::Time now) const {
-  std::vector<ExecutorSnapshot> fleet;
+std::vector<ExecutorSnapshot*> Fleet::Snapshot(absl::Time steady,
+                                               const RunningTasks& running) {
+  std::vector<ExecutorSnapshot*> fleet;
   fleet.reserve(executors_.size());
-  for (const auto& [name, executor] : executors_) {
-    const v1::Hello& hello = executor.hello;
-    fleet.push_back(
-        {.name = name,
-         .kind = hello.kind(),
-         .host_id = hello.host_id(),
-         .slots = hello.slots(),
-         .accepts = executor.state(now) == v1::Executor::CONNECTED &&
-                    now >= executor.rest_end,
-         .device_classes = {hello.device_classes().begin(),
-                            hello.device_classes().end()},
-         .runtimes = RuntimesOf(hello),
-         .profiles = ProfilesOf(hello),
-         .labels = {hello.labels().begin(), hello.labels().end()},
-         .measures_energy = !hello.power().name().empty(),
-         .datasets = {hello.datasets().begin(), hello.datasets().end()}});
+  for (auto& [name, executor] : executors_) {
+    ExecutorSnapshot& snapshot = executor.snapshot;
+    snapshot.accepts = executor.state(steady) == v1::Executor::CONNECTED &&
+                       steady >= executor.rest_end;
+    snapshot.running = running.OfExecutor(name);
+    fleet.push_back(&snapshot);
   }
   return fleet;
-}
-
-int Fleet::slots() const {
-  int slots = 0;
-  for (const auto& [name, executor] : executors_) {
-    if (executor.connected() && !executor.draining) {
-      slots += executor.hello.slots();
-    }
-  }
-  return slots;
 }
 
 }  // namespace hwnas::controller

@@ -39,6 +39,9 @@ struct QuarantineOptions {
 struct Executor {
   std::string name;  // "workers/w1": the key.
   v1::Hello hello;
+  // What the scheduler sees of it. `accepts` and what follows from the farm and
+  // from running tasks are as Fleet::Snapshot was asked last.
+  ExecutorSnapshot snapshot;
   std::string session_id;
   std::shared_ptr<ExecutorStream> stream;  // nullptr: lost.
   bool draining = false;
@@ -52,20 +55,20 @@ struct Executor {
   // Distinct trials that failed here since the last success.
   std::set<std::string> failed_in_row;
   int quarantine_count = 0;
-  absl::Time quarantine_end = absl::InfinitePast();
+  absl::Time quarantine_end = absl::InfinitePast();  // Clock::Steady.
   std::string quarantine_reason;
 
   // Tasks handed back untouched since the last result: it gets no more for a
   // moment that doubles, so that nobody plays ping-pong with the journal.
   int hand_backs = 0;
-  absl::Time rest_end = absl::InfinitePast();
+  absl::Time rest_end = absl::InfinitePast();  // Clock::Steady.
 
   // Incarnations that another process of the same id has replaced.
   std::deque<std::string> replaced;
 
   bool connected() const { return stream != nullptr; }
-  bool quarantined(absl::Time now) const { return now < quarantine_end; }
-  v1::Executor::State state(absl::Time now) const;
+  bool quarantined(absl::Time steady) const { return steady < quarantine_end; }
+  v1::Executor::State state(absl::Time steady) const;
   // Of the last kRatedAttempts; nullopt before the first.
   static constexpr size_t kRatedAttempts = 100;
   std::optional<double> FailureRate() const;
@@ -76,7 +79,7 @@ struct Executor {
 class Fleet {
  public:
   // Executors that are known at once, connected or lost.
-  static constexpr size_t kMaxExecutors = 4096;
+  static constexpr size_t kMaxExecutors = 16384;
   // Lost executors are forgotten after this long.
   static constexpr absl::Duration kForgetAfter = absl::Hours(1);
 
@@ -98,6 +101,9 @@ class Fleet {
   // Of a session that is not the executor's present one: nothing happens.
   void Disconnect(const std::string& session_id, absl::Time now);
 
+  // It takes no more tasks in this session.
+  void Drain(Executor& executor);
+
   // nullptr if there is none, or none with that session.
   Executor* FindSession(const std::string& session_id);
   Executor* Find(const std::string& name);
@@ -106,27 +112,37 @@ class Fleet {
   // `trial` names the candidate. Returns true if the executor is quarantined
   // now.
   bool RecordFailure(Executor& executor, const std::string& trial,
-                     const std::string& error, absl::Time now);
+                     const std::string& error, absl::Time steady);
 
   void EndQuarantine(Executor& executor);
 
-  void RecordHandBack(Executor& executor, absl::Time now);
+  void RecordHandBack(Executor& executor, absl::Time steady);
 
-  // Forgets executors lost for long, unless `in_use` (by a lease) says no.
-  void Forget(absl::Time now, const std::set<std::string>& in_use);
+  // Forgets executors lost for long, but those that have a running task.
+  // Times named `steady` are Clock::Steady.
+  void Forget(absl::Time now, absl::Time steady, const RunningTasks& running);
 
-  std::vector<ExecutorSnapshot> Snapshot(absl::Time now) const;
+  // Of all executors, in order of their names; they stay where they are as long
+  // as their executors are known.
+  std::vector<ExecutorSnapshot*> Snapshot(absl::Time steady,
+                                          const RunningTasks& running);
   // Slots of connected executors that take tasks.
-  int slots() const;
+  int slots() const { return slots_; }
   const std::map<std::string, Executor>& executors() const {
     return executors_;
   }
 
  private:
+  static int OpenSlots(const Executor& executor) {
+    return executor.connected() && !executor.draining ? executor.hello.slots()
+                                                      : 0;
+  }
+
   const QuarantineOptions options_;
   std::map<std::string, Executor> executors_;
   std::map<std::string, std::string> sessions_;  // Session to name.
   int64_t last_session_ = 0;
+  int slots_ = 0;
 };
 
 }  // namespace hwnas::controller

@@ -22,6 +22,11 @@ namespace {
 constexpr int kProposalsPerRound = 64;
 constexpr int kRoundsPerPump = 16;
 constexpr int64_t kMaxExternalActive = 10000;
+// Tasks of a kind that a study offers the scheduler beyond the free slots: for
+// measurements that wait for their hosts to be free.
+constexpr int kOfferedBeyond = 16;
+// Tasks handed out in one go.
+constexpr size_t kTasksPerRound = 1024;
 
 // The training seed of a trial.
 uint64_t TrainSeed(const std::string& digest, uint64_t study_seed) {
@@ -39,12 +44,14 @@ bool StudyEngine::Tick() {
   }
   RetryResults();
   DropUnclaimed();
-  std::set<std::string> in_use;
-  for (const auto& [name, busy] : BusySlots()) in_use.insert(name);
-  fleet_.Forget(deps_.clock->Now(), in_use);
+  fleet_.Forget(deps_.clock->Now(), deps_.clock->Steady(), running_);
   EndWithoutEnergy();
   PlanChecks();
-  return Pump();
+  ExpireLeases();
+  bool more = Pump();
+  if (!more && SecondStraggler().value_or(false)) more = Pump();
+  UpdateGauges();
+  return more;
 }
 
 // Returns true if there is more to do at once.
@@ -124,14 +131,15 @@ absl::StatusOr<bool> StudyEngine::Promote(Run& run) {
   return true;
 }
 
-absl::StatusOr<bool> StudyEngine::Begin(Run& run) {
+absl::StatusOr<int> StudyEngine::Begin(Run& run, int count) {
   HWNAS_ASSIGN_OR_RETURN(const bool promoted, Promote(run));
-  if (promoted) return true;
-  if (BudgetUsed(run)) return false;
-  HWNAS_ASSIGN_OR_RETURN(const bool proposed, Propose(run));
-  if (proposed || !BudgetUsed(run)) return proposed;
+  if (promoted) return 1;
+  if (BudgetUsed(run)) return 0;
+  HWNAS_ASSIGN_OR_RETURN(const int proposed, Propose(run, count));
+  if (proposed > 0 || !BudgetUsed(run)) return proposed;
   // The space has nothing new: some may go on that did not before.
-  return Promote(run);
+  HWNAS_ASSIGN_OR_RETURN(const bool goes_on, Promote(run));
+  return goes_on ? 1 : 0;
 }
 
 absl::Status StudyEngine::Complete(Run& run) {
@@ -169,9 +177,19 @@ absl::Status StudyEngine::Settle(Run& run, int* allowance) {
   const bool by_fleet =
       run.replay == nullptr && !run.state.spec().has_external();
   while (by_fleet && *allowance > 0 && HasRoom(run)) {
-    --*allowance;
-    HWNAS_ASSIGN_OR_RETURN(const bool begun, Begin(run));
-    if (!begun) break;
+    const StudyState& state = run.state;
+    // With rungs the next to begin may be one that pauses.
+    const int64_t count =
+        run.fidelity
+            ? 1
+            : std::min({int64_t{*allowance}, Room(run),
+                        state.spec().budget().trials() -
+                            static_cast<int64_t>(state.trials().size())});
+    HWNAS_ASSIGN_OR_RETURN(
+        const int begun,
+        Begin(run, static_cast<int>(std::max<int64_t>(1, count))));
+    if (begun == 0) break;
+    *allowance -= begun;
   }
   const bool idle = static_cast<int64_t>(run.state.active().size()) ==
                     run.state.paused_count();
@@ -186,22 +204,11 @@ absl::StatusOr<std::vector<Proposal>> StudyEngine::Suggest(Run& run,
                                                            int count) {
   if (count <= 0) return std::vector<Proposal>();
   const StudyState& state = run.state;
-  std::vector<Proposal> pending;
-  pending.reserve(state.active().size());
-  for (const int64_t number : state.active()) {
-    const TrialRecord& trial = *state.FindTrial(number);
-    // With rungs: what has a result has been observed.
-    if (state.rungs() != nullptr && trial.trained_epochs > 0) continue;
-    pending.push_back({.number = number,
-                       .architecture = trial.architecture,
-                       .digest = trial.digest.Hex(),
-                       .origin = trial.origin});
-  }
   const int64_t number = static_cast<int64_t>(state.trials().size()) + 1;
   absl::StatusOr<std::vector<Proposal>> proposals = run.strategy->Suggest(
-      {.next_number = number, .count = count, .pending = pending});
+      {.next_number = number, .count = count, .pending = Pending(run)});
   if (!proposals.ok()) {
-    run.broken = proposals.status();
+    Break(run, proposals.status());
     deps_.logger->error("event=strategy_failed study={} error=\"{}\"",
                         StudyName(state.study_id()),
                         proposals.status().ToString());
@@ -211,6 +218,36 @@ absl::StatusOr<std::vector<Proposal>> StudyEngine::Suggest(Run& run,
     run.exhausted_at = static_cast<int64_t>(run.observed);
   }
   return proposals;
+}
+
+// Kept from one call to the next: with thousands of trials under evaluation the
+// copies would cost more than the proposals.
+absl::Span<const Proposal> StudyEngine::Pending(Run& run) {
+  const StudyState& state = run.state;
+  const std::vector<int64_t>& active = state.active();
+  // With rungs: what has a result has been observed.
+  const auto observed = [&](int64_t number) {
+    return state.rungs() != nullptr &&
+           state.FindTrial(number)->trained_epochs > 0;
+  };
+  auto next = active.begin();
+  std::erase_if(run.pending, [&](const Proposal& proposal) {
+    while (next != active.end() && *next < proposal.number) ++next;
+    return next == active.end() || *next != proposal.number ||
+           observed(proposal.number);
+  });
+  for (auto it =
+           std::upper_bound(active.begin(), active.end(), run.pending_until);
+       it != active.end(); ++it) {
+    if (observed(*it)) continue;
+    const TrialRecord& trial = *state.FindTrial(*it);
+    run.pending.push_back({.number = trial.number,
+                           .architecture = trial.architecture,
+                           .digest = trial.digest.Hex(),
+                           .origin = trial.origin});
+  }
+  run.pending_until = static_cast<int64_t>(state.trials().size());
+  return run.pending;
 }
 
 void StudyEngine::AddProposed(const Run& run, const Proposal& proposal,
@@ -235,66 +272,83 @@ void StudyEngine::AddProposed(const Run& run, const Proposal& proposal,
   batch->changes.push_back(std::move(change));
 }
 
-// One at a time, so that the same journal always leads to the same request.
-absl::StatusOr<bool> StudyEngine::Propose(Run& run) {
+absl::StatusOr<int> StudyEngine::Propose(Run& run, int count) {
   HWNAS_ASSIGN_OR_RETURN(const std::vector<Proposal> proposals,
-                         Suggest(run, 1));
-  if (proposals.empty()) return false;
-  const StudyState& state = run.state;
-  const Proposal& proposal = proposals.front();
-  const int64_t number = proposal.number;
+                         Suggest(run, std::min(count, run.propose_at_once)));
+  const std::vector<StageKey> stages = StagesOf(run.state.spec());
+  const bool screened = !stages.empty() && stages[0].kind == v1::SCREEN;
+  run.propose_at_once = std::min(kProposalsPerRound, 2 * run.propose_at_once);
   Batch batch;
-  AddProposed(run, proposal, &batch);
-  std::vector<v1::JournalEvent>& events = batch.events;
-  std::string& message = batch.changes[0].message;
-
-  const std::vector<StageKey> stages = StagesOf(state.spec());
-  if (run.replay != nullptr) {
-    AppendReplay(run, number, proposal.architecture, &events, &message);
-  } else if (!stages.empty() && stages[0].kind == v1::SCREEN) {
-    const absl::StatusOr<std::vector<v1::Measurement>> estimates =
-        Screen(run, proposal.architecture);
-    if (!estimates.ok()) {
-      auto* ended = events.emplace_back().mutable_trial_ended();
-      ended->set_trial(number);
-      ended->set_state(v1::Trial::INFEASIBLE);
-      ended->set_reason(
-          absl::StrCat("not a network: ", estimates.status().message()));
-    } else {
-      const Measurements measurements(estimates->begin(), estimates->end());
-      auto* finished = events.emplace_back().mutable_stage_finished();
-      finished->set_trial(number);
-      finished->set_stage(v1::SCREEN);
-      *finished->mutable_measurements() = measurements;
-      const std::string values =
-          ValuesText(measurements, run.FactsOf(stages[0]).metrics);
-      if (!values.empty()) absl::StrAppend(&message, " ", values);
-      absl::StrAppend(&message,
-                      EndIfDecided(run, number, ValuesOf(measurements),
-                                   stages.size() == 1, &events));
+  int proposed = 0;
+  for (const Proposal& proposal : proposals) {
+    ++proposed;
+    AddProposed(run, proposal, &batch);
+    if (run.replay != nullptr) {
+      AppendReplay(run, proposal.number, proposal.architecture, &batch.events,
+                   &batch.changes.back().message);
+    } else if (!screened || !AddScreened(run, proposal, &batch)) {
+      continue;
     }
+    // What became of it decides about the next: the strategy must see a trial
+    // that has ended, and a simulated worker may be busy now. So the same
+    // journal always leads to the same request.
+    run.propose_at_once = 1;
+    break;
   }
   HWNAS_RETURN_IF_ERROR(Commit(run, std::move(batch)));
-  return true;
+  return proposed;
+}
+
+bool StudyEngine::AddScreened(const Run& run, const Proposal& proposal,
+                              Batch* batch) const {
+  const int64_t number = proposal.number;
+  const absl::StatusOr<std::vector<v1::Measurement>> estimates =
+      Screen(run, proposal.architecture);
+  if (!estimates.ok()) {
+    auto* ended = batch->events.emplace_back().mutable_trial_ended();
+    ended->set_trial(number);
+    ended->set_state(v1::Trial::INFEASIBLE);
+    ended->set_reason(
+        absl::StrCat("not a network: ", estimates.status().message()));
+    return true;
+  }
+  const Measurements measurements(estimates->begin(), estimates->end());
+  auto* finished = batch->events.emplace_back().mutable_stage_finished();
+  finished->set_trial(number);
+  finished->set_stage(v1::SCREEN);
+  *finished->mutable_measurements() = measurements;
+  std::string& message = batch->changes.back().message;
+  const std::string values = ValuesText(measurements, run.stages[0].metrics);
+  if (!values.empty()) absl::StrAppend(&message, " ", values);
+  const size_t events = batch->events.size();
+  absl::StrAppend(&message,
+                  EndIfDecided(run, number, ValuesOf(measurements),
+                               run.stages.size() == 1, &batch->events));
+  return batch->events.size() > events;
 }
 
 absl::StatusOr<bool> StudyEngine::ReuseResults(int* allowance) {
   bool any = false;
   for (auto& [id, run] : studies_) {
     if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING) continue;
-    const std::vector<int64_t> active = run->state.active();
-    for (const int64_t number : active) {
-      const TrialRecord& trial = *run->state.FindTrial(number);
-      while (*allowance > 0 && trial.state == v1::Trial::ACTIVE) {
-        const int current = trial.CurrentStage();
-        std::optional<v1::StageFinished> known =
-            KnownResult(*run, trial, current);
-        if (!known) break;
-        --*allowance;
-        HWNAS_RETURN_IF_ERROR(
-            FinishStage(*run, trial, current, *std::move(known)));
-        any = true;
+    // In their order, so that a restart goes the same way.
+    for (auto it = run->newly_queued.begin();
+         *allowance > 0 && it != run->newly_queued.end();) {
+      const TrialRecord& trial = *run->state.FindTrial(*it);
+      const int current = trial.CurrentStage();
+      std::optional<v1::StageFinished> known =
+          trial.state == v1::Trial::ACTIVE ? KnownResult(*run, trial, current)
+                                           : std::nullopt;
+      if (!known) {
+        it = run->newly_queued.erase(it);
+        continue;
       }
+      --*allowance;
+      HWNAS_RETURN_IF_ERROR(
+          FinishStage(*run, trial, current, *std::move(known)));
+      any = true;
+      // Its next stage may be known as well, and so may others' now.
+      it = run->newly_queued.begin();
     }
   }
   return any;
@@ -384,65 +438,121 @@ absl::StatusOr<std::vector<v1::Measurement>> StudyEngine::Screen(
   return measurements;
 }
 
-absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
-  const absl::Time now = deps_.clock->Now();
-  DropStragglers(now);
-  SchedulerInput input;
-  input.now = now;
-  input.fleet = FleetSnapshot(now);
-  input.quotas = options_.quotas;
-  input.last_served = last_served_;
-  struct Source {
-    Run* run = nullptr;
-    StageId stage;
-    int64_t profile = 0;
-  };
-  std::vector<Source> queue, leases;
-  for (auto& [id, run] : studies_) {
+RunningTasks::Task StudyEngine::CountTask(const Run& run, v1::StageKind kind,
+                                          const std::string& executor) {
+  if (kind != v1::MEASURE && kind != v1::TRAIN) return {};
+  return RunningTasks::Task(&running_, run.state.study_id(), run.state.user(),
+                            executor, kind);
+}
+
+void StudyEngine::UpdateQueued(Run& run, int64_t number) {
+  for (StageFacts& facts : run.stages) facts.queued.erase(number);
+  const TrialRecord& trial = *run.state.FindTrial(number);
+  const int current = trial.CurrentStage();
+  if (trial.state != v1::Trial::ACTIVE ||
+      current == static_cast<int>(trial.stages.size())) {
+    return;
+  }
+  const StageRecord& stage = trial.stages[current];
+  if (stage.state != v1::TrialStage::QUEUED ||
+      (stage.key.kind != v1::MEASURE && stage.key.kind != v1::TRAIN)) {
+    return;
+  }
+  run.FactsOf(stage.key).queued.insert(number);
+  run.newly_queued.insert(number);
+}
+
+void StudyEngine::ExpireLeases() {
+  const absl::Time now = deps_.clock->Steady();
+  for (auto& [study_id, run] : studies_) {
     if (!run->broken.ok()) continue;
-    const StudyState& state = run->state;
-    for (const auto& [stage_id, live] : run->live) {
-      const StageRecord& stage =
-          state.FindTrial(stage_id.first)->stages[stage_id.second];
-      if (stage.key.kind == v1::REPLAY) continue;
-      input.leases.push_back(
-          {.study_id = id,
-           .user = state.user(),
-           .stage = stage.key.kind,
-           .executor = stage.attempts[stage.live_attempt - 1].executor,
-           .deadline = live.deadline});
-      leases.push_back({.run = run.get(), .stage = stage_id});
+    struct Expired {
+      int64_t trial = 0;
+      StageRecord stage;  // As it was.
+      std::string executor;
+      std::string error;
+    };
+    std::vector<Expired> expired;
+    Batch batch;
+    for (const auto& [id, live] : run->live) {
+      // Of a trial that is measured again while it trains one at a time: each
+      // may end the trial.
+      const bool same = !expired.empty() && expired.back().trial == id.first;
+      if (live.deadline > now || same) continue;
+      const TrialRecord& trial = *run->state.FindTrial(id.first);
+      const StageRecord& stage = trial.stages[id.second];
+      const std::string& executor =
+          stage.attempts[stage.live_attempt - 1].executor;
+      const std::string error =
+          absl::StrCat("the lease of ", executor, " ran out");
+      AddFailed(*run, trial, id.second, v1::AttemptFailed::EXPIRED, error,
+                /*candidate_fault=*/false, &batch);
+      expired.push_back({trial.number, stage, executor, error});
+      if (expired.size() == kTasksPerRound) break;
     }
-    // Their workers are busy, and not with the second attempt as well.
-    std::map<StageId, std::string> straggling;
-    for (const auto& [stage_id, straggler] : run->stragglers) {
-      if (straggler.attempt == 0) continue;
-      const std::string& executor = state.FindTrial(stage_id.first)
-                                        ->stages[stage_id.second]
-                                        .attempts[straggler.attempt - 1]
-                                        .executor;
-      straggling[stage_id] = executor;
-      input.leases.push_back({.study_id = id,
-                              .user = state.user(),
-                              .stage = v1::TRAIN,
-                              .executor = executor,
-                              .deadline = absl::InfiniteFuture()});
-      leases.push_back({.run = run.get(), .stage = stage_id});
+    // If the store is away, the timer tries again.
+    if (!Commit(*run, std::move(batch)).ok()) continue;
+    for (const Expired& e : expired) {
+      SendCancel(e.stage, TaskId(study_id, e.trial, e.stage.key),
+                 "the lease ran out");
+      const Executor* holder = fleet_.Find(e.executor);
+      if (holder != nullptr && holder->connected()) {
+        CountFailure(e.executor, TrialName(study_id, e.trial), e.error);
+      }
     }
-    if (state.state() != v1::Study::RUNNING) continue;
-    for (const int64_t number : state.active()) {
+  }
+}
+
+void StudyEngine::ExpireProfiles() {
+  const absl::Time now = deps_.clock->Steady();
+  std::vector<int64_t> expired;
+  for (const auto& [id, profile] : profiles_) {
+    if (!profile.executor.empty() && profile.deadline <= now) {
+      expired.push_back(id);
+    }
+  }
+  for (const int64_t id : expired) {
+    const auto it = profiles_.find(id);
+    if (it == profiles_.end()) continue;
+    Profile& profile = it->second;
+    FailProfile(profile,
+                absl::StrCat("the lease of ", profile.executor, " ran out"),
+                /*final=*/false);
+  }
+}
+
+// Where a task that the scheduler is offered comes from.
+struct StudyEngine::Source {
+  Run* run = nullptr;  // nullptr: a profile.
+  StageId stage;
+  int64_t profile = 0;
+};
+
+void StudyEngine::OfferTasks(Run& run, int count,
+                             std::vector<QueuedTask>* queue,
+                             std::vector<Source>* sources) {
+  const StudyState& state = run.state;
+  const v1::MeasureSpec& measure = state.spec().measure();
+  for (const StageFacts& facts : run.stages) {
+    int offered = 0;
+    for (const int64_t number : facts.queued) {
+      if (offered == count) break;
       const TrialRecord& trial = *state.FindTrial(number);
       const int current = trial.CurrentStage();
-      if (current == static_cast<int>(trial.stages.size())) continue;
       const StageRecord& stage = trial.stages[current];
-      if (stage.state != v1::TrialStage::QUEUED ||
-          (stage.key.kind != v1::MEASURE && stage.key.kind != v1::TRAIN)) {
+      if (KnownResult(run, trial, current)) {
+        run.newly_queued.insert(number);  // Next time.
         continue;
       }
-      if (KnownResult(*run, trial, current)) continue;  // Next time.
-      const v1::MeasureSpec& measure = state.spec().measure();
-      input.queue.push_back(
-          {.study_id = id,
+      std::vector<std::string> avoided = stage.failed_executors;
+      if (const auto it = run.stragglers.find({number, current});
+          it != run.stragglers.end() && it->second.attempt != 0) {
+        avoided.push_back(it->second.running.executor());
+      }
+      // Those wait for a particular machine while others may go on.
+      offered += avoided.empty();
+      queue->push_back(
+          {.study_id = state.study_id(),
            .user = state.user(),
            .priority = state.spec().priority(),
            .stage = stage.key.kind,
@@ -455,82 +565,67 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
            .dataset = state.spec().train().dataset(),
            .order = number,
            .passed_over = state.last_token() - stage.queued_token,
-           .failed_executors = stage.failed_executors});
-      if (const auto it = straggling.find({number, current});
-          it != straggling.end()) {
-        input.queue.back().failed_executors.push_back(it->second);
-      }
-      queue.push_back({.run = run.get(), .stage = {number, current}});
+           .failed_executors = std::move(avoided)});
+      sources->push_back({.run = &run, .stage = {number, current}});
     }
+  }
+}
+
+absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
+  ExpireProfiles();
+  DropStragglers();
+  SchedulerInput input;
+  input.fleet = FleetSnapshot();
+  input.running = &running_;
+  input.quotas = options_.quotas;
+  input.last_served = last_served_;
+  int free = 0;
+  for (const ExecutorSnapshot* executor : input.fleet) {
+    if (!executor->accepts) continue;
+    free += std::max(0, executor->slots - executor->running.all());
+  }
+  std::vector<Source> sources;
+  for (auto& [id, run] : studies_) {
+    if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING) continue;
+    OfferTasks(
+        *run, std::min(free, static_cast<int>(kTasksPerRound)) + kOfferedBeyond,
+        &input.queue, &sources);
   }
   for (auto& [id, profile] : profiles_) {
-    if (profile.executor.empty()) {
-      input.queue.push_back(QueuedProfile(profile));
-      queue.push_back({.profile = id});
-    } else {
-      input.leases.push_back({.user = profile.user,
-                              .stage = v1::MEASURE,
-                              .executor = profile.executor,
-                              .deadline = profile.deadline});
-      leases.push_back({.profile = id});
-    }
+    if (!profile.executor.empty()) continue;
+    input.queue.push_back(QueuedProfile(profile));
+    sources.push_back({.profile = id});
   }
-  UpdateGauges(input);
-  const SchedulerOutput output = Schedule(input);
-
-  for (const int index : output.expired) {
-    const Source& source = leases[index];
-    const std::string executor = input.leases[index].executor;
-    const std::string error =
-        absl::StrCat("the lease of ", executor, " ran out");
-    if (source.run == nullptr) {
-      FailProfile(profiles_.at(source.profile), error, /*final=*/false);
-      continue;
-    }
-    const TrialRecord& trial = *source.run->state.FindTrial(source.stage.first);
-    const int stage = source.stage.second;
-    const StageRecord before = trial.stages[stage];
-    // A check that expired with it may have emptied the device.
-    if (before.live_attempt == 0) continue;
-    const std::string trial_name =
-        TrialName(source.run->state.study_id(), trial.number);
-    const std::string task_id =
-        TaskId(source.run->state.study_id(), trial.number, before.key);
-    HWNAS_RETURN_IF_ERROR(FailAttempt(*source.run, trial, stage,
-                                      v1::AttemptFailed::EXPIRED, error,
-                                      /*candidate_fault=*/false));
-    SendCancel(before, task_id, "the lease ran out");
-    const Executor* holder = fleet_.Find(executor);
-    if (holder != nullptr && holder->connected()) {
-      CountFailure(executor, trial_name, error);
-    }
-  }
+  if (input.queue.empty()) return false;
+  const std::vector<Assignment> assignments = Schedule(input);
 
   // One append for each study.
   std::map<Run*, std::vector<int>> by_study;
-  for (size_t i = 0; i < output.assignments.size(); ++i) {
-    const Assignment& assignment = output.assignments[i];
-    const Source& source = queue[assignment.task];
+  for (size_t i = 0; i < assignments.size(); ++i) {
+    const Assignment& assignment = assignments[i];
+    const Source& source = sources[assignment.task];
     if (source.run != nullptr) {
       by_study[source.run].push_back(static_cast<int>(i));
     } else {
       LeaseProfile(profiles_.at(source.profile),
-                   input.fleet[assignment.executor].name);
+                   input.fleet[assignment.executor]->name);
       last_served_[GroupOf(input.queue[assignment.task])] = ++turn_;
     }
   }
+  using TasksOfStudy = std::vector<std::pair<std::string, v1::Task>>;
+  std::vector<std::pair<Run*, Batch>> batches;
+  std::vector<TasksOfStudy> tasks;
+  std::vector<std::string> served;  // The studies.
   for (const auto& [run, indices] : by_study) {
-    std::vector<v1::JournalEvent> events;
-    std::vector<std::pair<std::string, v1::Task>> tasks;
+    Batch batch;
+    TasksOfStudy of_study;
     int64_t token = run->state.last_token();
     for (const int i : indices) {
-      const Assignment& assignment = output.assignments[i];
-      const StageId& id = queue[assignment.task].stage;
+      const Assignment& assignment = assignments[i];
+      const StageId& id = sources[assignment.task].stage;
       const TrialRecord& trial = *run->state.FindTrial(id.first);
-      // An expired lease of the same study may have ended the trial above.
-      if (trial.state != v1::Trial::ACTIVE) continue;
       const StageRecord& stage = trial.stages[id.second];
-      const std::string& executor = input.fleet[assignment.executor].name;
+      const std::string& executor = input.fleet[assignment.executor]->name;
       absl::StatusOr<v1::Task> task = BuildTask(*run, trial, id.second);
       if (!task.ok()) {
         deps_.logger->error("event=task_not_built trial={} error=\"{}\"",
@@ -539,44 +634,44 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
         continue;
       }
       const int attempt = static_cast<int>(stage.attempts.size()) + 1;
-      const auto deadline = ToProto(now + options_.lease_duration);
-      v1::JournalEvent event;
-      auto* leased = event.mutable_task_leased();
+      const auto deadline =
+          ToProto(deps_.clock->Now() + options_.lease_duration);
+      auto* leased = batch.events.emplace_back().mutable_task_leased();
       SetStage(trial.number, stage, attempt, leased);
       leased->set_token(++token);
       leased->set_executor(executor);
       *leased->mutable_deadline() = deadline;
       *leased->mutable_queued() = ToProto(stage.times.queued);
-      events.push_back(std::move(event));
+      batch.changes.push_back({trial.number, ""});
       v1::LeaseKey* lease = task->mutable_lease();
       lease->set_task_id(
           TaskId(run->state.study_id(), trial.number, stage.key));
       lease->set_attempt(attempt);
       lease->set_token(token);
       *task->mutable_lease_deadline() = deadline;
-      tasks.emplace_back(executor, *std::move(task));
+      of_study.emplace_back(executor, *std::move(task));
     }
-    if (events.empty()) continue;
-    std::vector<int64_t> trials;
-    for (const auto& event : events) {
-      trials.push_back(event.task_leased().trial());
-    }
-    HWNAS_RETURN_IF_ERROR(Commit(*run, std::move(events), trials[0], ""));
-    for (size_t i = 1; i < trials.size(); ++i) Notify(*run, trials[i], "");
-    for (auto& [executor, task] : tasks) {
+    served.push_back(run->state.study_id());
+    batches.emplace_back(run, std::move(batch));
+    tasks.push_back(std::move(of_study));
+  }
+  const std::vector<absl::Status> leased = CommitTogether(std::move(batches));
+  absl::Status status;
+  for (size_t i = 0; i < leased.size(); ++i) {
+    status.Update(leased[i]);
+    if (!leased[i].ok()) continue;
+    for (auto& [executor, task] : tasks[i]) {
       deps_.logger->info("event=lease task={} attempt={} executor={}",
                          task.lease().task_id(), task.lease().attempt(),
                          executor);
       v1::SessionResponse response;
       *response.mutable_assignment() = std::move(task);
       SendTo(executor, response);
-      last_served_[run->state.study_id()] = ++turn_;
     }
+    last_served_[served[i]] = ++turn_;
   }
-  if (!output.expired.empty() || !output.assignments.empty()) {
-    return !output.expired.empty();
-  }
-  return SecondStraggler(input);
+  HWNAS_RETURN_IF_ERROR(status);
+  return assignments.size() >= kTasksPerRound;
 }
 
 absl::StatusOr<v1::Task> StudyEngine::BuildTask(const Run& run,
@@ -613,17 +708,24 @@ absl::StatusOr<v1::Task> StudyEngine::BuildTask(const Run& run,
   return task;
 }
 
-void StudyEngine::UpdateGauges(const SchedulerInput& input) {
-  for (const v1::StageKind stage : {v1::MEASURE, v1::TRAIN}) {
-    const auto is_of = [stage](const auto& task) {
-      return task.stage == stage;
-    };
-    deps_.metrics->SetQueueLength(
-        stage, std::count_if(input.queue.begin(), input.queue.end(), is_of));
-    deps_.metrics->SetRunningTasks(
-        stage, std::count_if(input.leases.begin(), input.leases.end(), is_of));
+void StudyEngine::UpdateGauges() {
+  int64_t measure = 0, train = 0;
+  for (const auto& [id, run] : studies_) {
+    if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING) continue;
+    for (const StageFacts& facts : run->stages) {
+      (facts.key.kind == v1::MEASURE ? measure : train) +=
+          static_cast<int64_t>(facts.queued.size());
+    }
   }
-  const absl::Time now = deps_.clock->Now();
+  for (const auto& [id, profile] : profiles_) {
+    measure += profile.executor.empty();
+  }
+  deps_.metrics->SetQueueLength(v1::MEASURE, measure);
+  deps_.metrics->SetQueueLength(v1::TRAIN, train);
+  for (const v1::StageKind stage : {v1::MEASURE, v1::TRAIN}) {
+    deps_.metrics->SetRunningTasks(stage, running_.All().of(stage));
+  }
+  const absl::Time now = deps_.clock->Steady();
   std::map<std::pair<v1::ExecutorKind, v1::Executor::State>, int64_t> executors;
   for (const auto kind : {v1::WORKER, v1::AGENT}) {
     for (const auto state :

@@ -106,12 +106,12 @@ QueuedTask StudyEngine::QueuedProfile(const Profile& profile) {
 absl::Status StudyEngine::CheckCapable(const Profile& profile) const {
   const QueuedTask task = QueuedProfile(profile);
   std::set<std::string> classes;
-  for (const ExecutorSnapshot& executor : fleet_.Snapshot(deps_.clock->Now())) {
-    const auto it = fleet_.executors().find(executor.name);
-    if (!it->second.connected() || executor.kind != v1::AGENT) continue;
-    if (IsCapable(executor, task)) return absl::OkStatus();
-    classes.insert(executor.device_classes.begin(),
-                   executor.device_classes.end());
+  for (const auto& [name, executor] : fleet_.executors()) {
+    const ExecutorSnapshot& snapshot = executor.snapshot;
+    if (!executor.connected() || snapshot.kind != v1::AGENT) continue;
+    if (IsCapable(snapshot, task)) return absl::OkStatus();
+    classes.insert(snapshot.device_classes.begin(),
+                   snapshot.device_classes.end());
   }
   std::string wanted = absl::StrCat("no device of class '", task.device_class,
                                     "' with runtime '", task.runtime, "'");
@@ -154,18 +154,20 @@ StudyEngine::Profile* StudyEngine::FindProfile(const v1::LeaseKey& lease) {
 }
 
 void StudyEngine::LeaseProfile(Profile& profile, const std::string& executor) {
-  const absl::Time deadline = deps_.clock->Now() + options_.lease_duration;
+  const absl::Time deadline = deps_.clock->Steady() + options_.lease_duration;
   ++profile.attempt;
   // Unlike any token of an earlier process, whose profiles are gone.
   profile.token =
       std::max(last_profile_token_ + 1, absl::ToUnixMicros(deps_.clock->Now()));
   last_profile_token_ = profile.token;
   profile.executor = executor;
+  profile.running = RunningTasks::Task(&running_, /*study_id=*/"", profile.user,
+                                       executor, v1::MEASURE);
   profile.deadline = deadline;
   v1::SessionResponse response;
   v1::Task* task = response.mutable_assignment();
   *task->mutable_lease() = ProfileLease(profile);
-  *task->mutable_lease_deadline() = ToProto(deadline);
+  *task->mutable_lease_deadline() = ToProto(WallTime(deadline));
   *task->mutable_measure() = profile.task;
   SendTo(executor, response);
   v1::ProfileModelUpdate update;
@@ -187,7 +189,7 @@ void StudyEngine::FailProfile(Profile& profile, const std::string& error,
   SendTo(profile.executor, response);
   if (!final && ++profile.failures < kMaxProfileAttempts) {
     profile.failed_executors.push_back(profile.executor);
-    profile.executor.clear();
+    profile.Free();
     v1::ProfileModelUpdate update;
     update.set_note(absl::StrCat("queued again: ", error));
     profile.Tell(update);
@@ -217,8 +219,8 @@ void StudyEngine::HandleProfileResult(const std::string& executor,
   Executor* e = fleet_.Find(executor);
   if (!result.error().empty()) {
     if (result.handed_back() && e != nullptr) {
-      fleet_.RecordHandBack(*e, deps_.clock->Now());
-      profile->executor.clear();
+      fleet_.RecordHandBack(*e, deps_.clock->Steady());
+      profile->Free();
       return;
     }
     // An error here is as likely the file's as the machine's fault.

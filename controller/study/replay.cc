@@ -176,7 +176,8 @@ absl::Status StudyEngine::SettleReplay(Run& run, int* allowance) {
     --*allowance;
     HWNAS_ASSIGN_OR_RETURN(bool moved, StartReplay(run));
     if (!moved && HasRoom(run)) {
-      HWNAS_ASSIGN_OR_RETURN(moved, Begin(run));
+      HWNAS_ASSIGN_OR_RETURN(const int begun, Begin(run, 1));
+      moved = begun > 0;
     }
     if (!moved && run.broken.ok()) {
       HWNAS_ASSIGN_OR_RETURN(moved, FinishReplay(run));

@@ -18,7 +18,9 @@
 namespace hwnas::controller {
 namespace {
 
-constexpr size_t kMaxPendingResults = 4096;
+// Results that wait for the store in our memory.
+constexpr size_t kMaxPendingResults = 16384;
+constexpr size_t kMaxPendingResultBytes = size_t{256} << 20;
 
 absl::string_view Verb(v1::StageKind kind) {
   switch (kind) {
@@ -84,63 +86,121 @@ bool StudyEngine::IsLive(const StageRef& ref, const v1::LeaseKey& lease,
   return attempt.token == lease.token() && attempt.executor == executor;
 }
 
-absl::Status StudyEngine::OnResult(const std::string& session_id,
-                                   const v1::TaskResult& result) {
+void StudyEngine::OnResult(const std::string& session_id,
+                           const v1::TaskResult& result) {
+  OnResults({{{.session_id = session_id, .result = &result}}});
+}
+
+void StudyEngine::OnResults(absl::Span<const SessionResult> results) {
   DurableLock lock(this);
-  Executor* executor = fleet_.FindSession(session_id);
-  if (executor == nullptr) return absl::OkStatus();  // Replaced meanwhile.
-  executor->last_seen = deps_.clock->Now();
-  const std::string name = executor->name;
-  v1::TaskResult checked = result;
-  if (absl::Status status = CheckTaskResult(result); !status.ok()) {
-    checked = v1::TaskResult();
-    *checked.mutable_lease() = result.lease();
-    checked.set_error(absl::StrCat("unacceptable result: ", status.message()));
-  }
-  checked.set_error(Truncated(checked.error(), kMaxErrorBytes));
-  const absl::Status status = HandleResult(name, checked);
-  if (!status.ok()) {
-    // No acknowledgement: the executor keeps it, too.
-    const auto same = [&](const PendingResult& pending) {
-      return pending.executor == name &&
-             pending.result.lease().task_id() == checked.lease().task_id() &&
-             pending.result.lease().attempt() == checked.lease().attempt();
-    };
-    if (pending_results_.size() < kMaxPendingResults &&
-        std::none_of(pending_results_.begin(), pending_results_.end(), same)) {
-      pending_results_.push_back({name, std::move(checked)});
+  std::vector<CheckedResult> checked;
+  for (const SessionResult& one : results) {
+    Executor* executor = fleet_.FindSession(one.session_id);
+    if (executor == nullptr) continue;  // Replaced meanwhile.
+    executor->last_seen = deps_.clock->Now();
+    CheckedResult& added = checked.emplace_back();
+    added.executor = executor->name;
+    if (absl::Status status = CheckTaskResult(*one.result); status.ok()) {
+      added.result = *one.result;
+    } else {
+      *added.result.mutable_lease() = one.result->lease();
+      added.result.set_error(
+          absl::StrCat("unacceptable result: ", status.message()));
     }
-    return absl::OkStatus();
+    added.result.set_error(Truncated(added.result.error(), kMaxErrorBytes));
   }
+  Record(std::move(checked));
   Pump();
-  return absl::OkStatus();
 }
 
 void StudyEngine::RetryResults() {
-  while (!pending_results_.empty()) {
-    const PendingResult& pending = pending_results_.front();
-    if (!HandleResult(pending.executor, pending.result).ok()) return;
-    pending_results_.pop_front();
+  // First one: as long as the store refuses that, it is not asked about all.
+  for (const bool all : {false, true}) {
+    std::vector<CheckedResult> results;
+    while (!pending_results_.empty() && (results.empty() || all)) {
+      auto node = pending_results_.extract(pending_results_.begin());
+      pending_result_bytes_ -= node.mapped().result.ByteSizeLong();
+      results.push_back(std::move(node.mapped()));
+    }
+    Record(std::move(results));
+    if (!store_ok_) return;
   }
 }
 
-// OK once the result needs no more attention. Otherwise the store has refused
-// it, and nothing has changed.
-absl::Status StudyEngine::HandleResult(const std::string& executor,
-                                       const v1::TaskResult& result) {
-  const v1::LeaseKey& lease = result.lease();
-  if (IsProfileTask(lease.task_id())) {
-    HandleProfileResult(executor, result);
-    return absl::OkStatus();
+void StudyEngine::KeepResult(CheckedResult result) {
+  const v1::LeaseKey& lease = result.result.lease();
+  const auto key =
+      std::make_tuple(result.executor, lease.task_id(), lease.attempt());
+  if (pending_results_.count(key) > 0) return;
+  const size_t bytes = result.result.ByteSizeLong();
+  if (pending_results_.size() < kMaxPendingResults &&
+      pending_result_bytes_ + bytes <= kMaxPendingResultBytes) {
+    pending_result_bytes_ += bytes;
+    pending_results_.emplace(key, std::move(result));
+    return;
   }
+  // It has no acknowledgement: the executor keeps it, and sends it again in its
+  // next session.
+  const Executor* executor = fleet_.Find(result.executor);
+  if (executor != nullptr && executor->connected()) {
+    executor->stream->Close(absl::UnavailableError(
+        "the store is away, and too many results wait for it"));
+  }
+}
+
+void StudyEngine::Record(std::vector<CheckedResult> results) {
+  ResultsByStudy recorded;
+  for (CheckedResult& result : results) {
+    JudgeResult(std::move(result), &recorded);
+  }
+  CommitResults(&recorded);
+}
+
+void StudyEngine::CommitResults(ResultsByStudy* recorded) {
+  std::vector<std::pair<Run*, Batch>> batches;
+  for (auto& [run, of_study] : *recorded) {
+    batches.emplace_back(run, std::move(of_study.batch));
+  }
+  const std::vector<absl::Status> statuses = CommitTogether(std::move(batches));
+  size_t i = 0;
+  for (auto& [run, of_study] : std::exchange(*recorded, {})) {
+    if (statuses[i++].ok()) {
+      for (const auto& then : of_study.then) then();
+    } else {
+      for (CheckedResult& result : of_study.results) {
+        KeepResult(std::move(result));
+      }
+    }
+  }
+}
+
+void StudyEngine::Acknowledge(const std::string& executor,
+                              const v1::LeaseKey& lease, bool ignored) {
   v1::SessionResponse ack;
   *ack.mutable_result_ack()->mutable_lease() = lease;
-  const auto acknowledge = [&](bool ignored)
-                               ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-                                 ack.mutable_result_ack()->set_ignored(ignored);
-                                 SendTo(executor, ack);
-                               };
-  const StageRef ref = FindStage(lease.task_id());
+  ack.mutable_result_ack()->set_ignored(ignored);
+  SendTo(executor, ack);
+}
+
+void StudyEngine::JudgeResult(CheckedResult checked, ResultsByStudy* recorded) {
+  const std::string executor = checked.executor;
+  const v1::LeaseKey lease = checked.result.lease();
+  if (IsProfileTask(lease.task_id())) {
+    // It may change studies, too.
+    CommitResults(recorded);
+    HandleProfileResult(executor, checked.result);
+    return;
+  }
+  StageRef ref = FindStage(lease.task_id());
+  if (ref.run != nullptr && recorded->count(ref.run) > 0) {
+    const std::vector<int64_t>& trials = recorded->at(ref.run).trials;
+    if (std::find(trials.begin(), trials.end(), ref.trial->number) !=
+        trials.end()) {
+      CommitResults(recorded);
+      ref =
+          FindStage(lease.task_id());  // The journal may have been read again.
+    }
+  }
   const int attempt = lease.attempt();
   if (ref.run == nullptr || attempt < 1 ||
       attempt >
@@ -151,98 +211,136 @@ absl::Status StudyEngine::HandleResult(const std::string& executor,
     deps_.logger->warn(
         "event=result_without_lease executor={} task=\"{}\" attempt={}",
         executor, Truncated(lease.task_id(), 200), attempt);
-    acknowledge(true);
-    return absl::OkStatus();
+    Acknowledge(executor, lease, /*ignored=*/true);
+    return;
   }
   if (Straggler* straggler = FindStraggler(ref, lease, executor)) {
     straggler->attempt = 0;  // However it ended, it has.
   }
+  if (Straggler* straggler = FindStraggler(ref, lease, executor)) {
+    straggler->End();  // However it ended, it has.
+  }
   const TrialRecord& trial = *ref.trial;
-  const StageRecord before = trial.stages[ref.stage];
-  const StudyState& state = ref.run->state;
-  const std::string trial_name = TrialName(state.study_id(), trial.number);
-  const bool success = result.error().empty();
-  if (trial.state != v1::Trial::ACTIVE ||
-      before.state == v1::TrialStage::FINISHED ||
-      attempt <= before.void_attempts) {
-    if (success && before.finished_attempt != attempt) {
-      HWNAS_RETURN_IF_ERROR(IgnoreResult(*ref.run, trial, ref.stage, attempt));
+  const StageRecord& stage = trial.stages[ref.stage];
+  const bool success = checked.result.error().empty();
+  RecordedResults entry;  // What this result alone leads to.
+  std::string error = checked.result.error();
+  const bool over = trial.state != v1::Trial::ACTIVE ||
+                    stage.state == v1::TrialStage::FINISHED ||
+                    attempt <= stage.void_attempts;
+  if (over) {
+    if (success && stage.finished_attempt != attempt) {
+      AddIgnored(trial, ref.stage, attempt, &entry.batch);
     }
-    acknowledge(true);
-    return absl::OkStatus();
+    entry.then.push_back([=, this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      Acknowledge(executor, lease, /*ignored=*/true);
+    });
+  } else if (success && JudgeSuccess(ref, checked, &entry, &error)) {
+    // Done.
+  } else if (stage.live_attempt != attempt) {
+    Acknowledge(executor, lease, /*ignored=*/true);
+    return;
+  } else {
+    const bool handed_back = checked.result.handed_back();
+    const bool candidate_fault = !success && checked.result.candidate_fault();
+    AddFailed(*ref.run, trial, ref.stage,
+              handed_back ? v1::AttemptFailed::HANDED_BACK
+                          : v1::AttemptFailed::FAILED,
+              error, candidate_fault, &entry.batch);
+    const std::string name = TrialName(ref.run->state.study_id(), trial.number);
+    entry.then.push_back([=, this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      if (!handed_back && !candidate_fault) {
+        CountFailure(executor, name, error);
+      } else if (Executor* e = fleet_.Find(executor); handed_back && e) {
+        fleet_.RecordHandBack(*e, deps_.clock->Steady());
+      }
+      Acknowledge(executor, lease, /*ignored=*/false);
+    });
   }
-  std::string error = result.error();
-  bool candidate_fault = result.candidate_fault();
-  if (success) {
-    v1::StageFinished finished;
-    SetStage(trial.number, before, attempt, &finished);
-    *finished.mutable_measurements() = result.measurements();
-    const Executor* holder = fleet_.Find(executor);
-    for (v1::Measurement& m : *finished.mutable_measurements()) {
-      if (before.key.kind == v1::MEASURE && holder != nullptr) {
-        m.set_device(DeviceName(holder->hello.executor_id()));
-      }
-      if (m.provenance() == v1::PROVENANCE_UNSPECIFIED) {
-        m.set_provenance(before.key.kind == v1::MEASURE ? v1::MEASURED
-                                                        : v1::TRAINED);
-      }
-    }
-    const std::vector<std::string> missing =
-        Missing(ref.run->FactsOf(before.key).metrics, result.measurements());
-    if (missing.empty()) {
-      *finished.mutable_environment() = result.environment();
-      *finished.mutable_latency_samples() = result.latency_samples();
-      if (result.has_energy()) *finished.mutable_energy() = result.energy();
-      *finished.mutable_epochs() = result.epochs();
-      finished.set_executor(executor);
-      *finished.mutable_times()->mutable_started() = result.started();
-      *finished.mutable_times()->mutable_executed() = result.executed();
-      if (artifacts_.count(result.weights_digest())) {
-        finished.set_weights_digest(result.weights_digest());
-      } else if (!result.weights_digest().empty()) {
-        deps_.logger->warn("event=weights_unknown trial={} digest=\"{}\"",
-                           trial_name, Truncated(result.weights_digest(), 64));
-      }
-      if (artifacts_.count(result.checkpoint_digest())) {
-        finished.set_checkpoint_digest(result.checkpoint_digest());
-      }
-      const std::string task_id = lease.task_id();
-      HWNAS_RETURN_IF_ERROR(
-          FinishStage(*ref.run, trial, ref.stage, std::move(finished)));
-      if (before.live_attempt != 0 && before.live_attempt != attempt) {
-        SendCancel(before, task_id, "an earlier attempt has reported");
-      }
-      if (Executor* e = fleet_.Find(executor)) {
-        fleet_.RecordSuccess(*e);
-        PlanCrossCheck(*ref.run, trial, ref.stage, *e, result);
-      }
-      acknowledge(false);
-      return absl::OkStatus();
-    }
-    error = absl::StrCat("the result lacks ", absl::StrJoin(missing, ", "));
+  RecordedResults& of_study = (*recorded)[ref.run];
+  of_study.trials.push_back(trial.number);
+  of_study.results.push_back(std::move(checked));
+  for (v1::JournalEvent& event : entry.batch.events) {
+    of_study.batch.events.push_back(std::move(event));
+  }
+  for (Change& change : entry.batch.changes) {
+    of_study.batch.changes.push_back(std::move(change));
+  }
+  of_study.then.push_back(std::move(entry.then.front()));
+}
+
+bool StudyEngine::JudgeSuccess(const StageRef& ref,
+                               const CheckedResult& checked,
+                               RecordedResults* recorded, std::string* error) {
+  const TrialRecord& trial = *ref.trial;
+  const StageRecord& before = trial.stages[ref.stage];
+  const v1::TaskResult& result = checked.result;
+  const v1::LeaseKey& lease = result.lease();
+  const std::string& executor = checked.executor;
+  const std::vector<std::string> missing =
+      Missing(ref.run->FactsOf(before.key).metrics, result.measurements());
+  if (!missing.empty()) {
+    *error = absl::StrCat("the result lacks ", absl::StrJoin(missing, ", "));
     for (const v1::MissingMetric& metric : result.missing_metrics()) {
-      absl::StrAppend(&error, "; ", metric.metric(), ": ", metric.reason());
+      absl::StrAppend(error, "; ", metric.metric(), ": ", metric.reason());
     }
-    candidate_fault = false;
+    return false;
   }
-  if (before.live_attempt != attempt) {
-    acknowledge(true);
-    return absl::OkStatus();
+  v1::StageFinished finished;
+  SetStage(trial.number, before, lease.attempt(), &finished);
+  *finished.mutable_measurements() = result.measurements();
+  const Executor* holder = fleet_.Find(executor);
+  for (v1::Measurement& m : *finished.mutable_measurements()) {
+    if (before.key.kind == v1::MEASURE && holder != nullptr) {
+      m.set_device(DeviceName(holder->hello.executor_id()));
+    }
+    if (m.provenance() == v1::PROVENANCE_UNSPECIFIED) {
+      m.set_provenance(before.key.kind == v1::MEASURE ? v1::MEASURED
+                                                      : v1::TRAINED);
+    }
   }
-  HWNAS_RETURN_IF_ERROR(FailAttempt(*ref.run, trial, ref.stage,
-                                    result.handed_back()
-                                        ? v1::AttemptFailed::HANDED_BACK
-                                        : v1::AttemptFailed::FAILED,
-                                    error, candidate_fault));
-  if (result.handed_back()) {
+  *finished.mutable_environment() = result.environment();
+  *finished.mutable_latency_samples() = result.latency_samples();
+  if (result.has_energy()) *finished.mutable_energy() = result.energy();
+  *finished.mutable_epochs() = result.epochs();
+  finished.set_executor(executor);
+  *finished.mutable_times()->mutable_started() = result.started();
+  *finished.mutable_times()->mutable_executed() = result.executed();
+  if (artifacts_.count(result.weights_digest())) {
+    finished.set_weights_digest(result.weights_digest());
+  } else if (!result.weights_digest().empty()) {
+    deps_.logger->warn("event=weights_unknown trial={} digest=\"{}\"",
+                       TrialName(ref.run->state.study_id(), trial.number),
+                       Truncated(result.weights_digest(), 64));
+  }
+  if (artifacts_.count(result.checkpoint_digest())) {
+    finished.set_checkpoint_digest(result.checkpoint_digest());
+  }
+  AddFinished(*ref.run, trial, ref.stage, std::move(finished),
+              &recorded->batch);
+  // A newer attempt is at work in vain.
+  std::optional<StageRecord> other;
+  if (before.live_attempt != 0 && before.live_attempt != lease.attempt()) {
+    other = before;
+  }
+  // Only measurements are compared with those of other devices.
+  const v1::TaskResult compared =
+      before.key.kind == v1::MEASURE ? result : v1::TaskResult();
+  recorded->then.push_back([=, this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    if (other) {
+      SendCancel(*other, lease.task_id(), "an earlier attempt has reported");
+    }
     if (Executor* e = fleet_.Find(executor)) {
-      fleet_.RecordHandBack(*e, deps_.clock->Now());
+      fleet_.RecordSuccess(*e);
+      // Reading the journal again has moved the trial.
+      const StageRef now = FindStage(lease.task_id());
+      if (now.run != nullptr && compared.has_lease()) {
+        PlanCrossCheck(*now.run, *now.trial, now.stage, *e, compared);
+      }
     }
-  } else if (!candidate_fault) {
-    CountFailure(executor, trial_name, error);
-  }
-  acknowledge(false);
-  return absl::OkStatus();
+    Acknowledge(executor, lease, /*ignored=*/false);
+  });
+  return true;
 }
 
 void StudyEngine::CountFailure(const std::string& executor,
@@ -250,7 +348,7 @@ void StudyEngine::CountFailure(const std::string& executor,
                                const std::string& error) {
   Executor* e = fleet_.Find(executor);
   if (e == nullptr) return;
-  const absl::Time now = deps_.clock->Now();
+  const absl::Time now = deps_.clock->Steady();
   if (fleet_.RecordFailure(*e, trial, error, now)) {
     deps_.logger->warn("event=quarantine executor={} seconds={} reason=\"{}\"",
                        executor, absl::ToInt64Seconds(e->quarantine_end - now),
@@ -431,13 +529,6 @@ void StudyEngine::AddIgnored(const TrialRecord& trial, int stage, int attempt,
   SetStage(trial.number, record, attempt, ignored);
   ignored->set_executor(record.attempts[attempt - 1].executor);
   batch->changes.push_back({trial.number, ""});
-}
-
-absl::Status StudyEngine::IgnoreResult(Run& run, const TrialRecord& trial,
-                                       int stage, int attempt) {
-  Batch batch;
-  AddIgnored(trial, stage, attempt, &batch);
-  return Commit(run, std::move(batch));
 }
 
 absl::StatusOr<bool> StudyEngine::JudgeEpochs(

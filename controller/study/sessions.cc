@@ -12,11 +12,20 @@
 #include "proto/convert/resource_names.h"
 
 namespace hwnas::controller {
+namespace {
+
+// Beyond this the timer sees to what a session that begins or ends leads to:
+// when thousands come at the same time, a round of the loop for each would take
+// longer than all else.
+constexpr size_t kAFewExecutors = 64;
+
+}  // namespace
 
 absl::StatusOr<std::string> StudyEngine::Connect(
     const v1::Hello& hello, std::shared_ptr<ExecutorStream> stream) {
   DurableLock lock(this);
   const absl::Time now = deps_.clock->Now();
+  const absl::Time steady = deps_.clock->Steady();
   bool other_incarnation = false;
   HWNAS_ASSIGN_OR_RETURN(
       Executor * executor,
@@ -34,7 +43,7 @@ absl::StatusOr<std::string> StudyEngine::Connect(
     if (IsProfileTask(lease.task_id())) {
       Profile* profile = FindProfile(lease);
       if (profile != nullptr && profile->executor == name) {
-        profile->deadline = now + options_.lease_duration;
+        profile->deadline = steady + options_.lease_duration;
         held_profiles.insert(profile->id);
       } else {
         *welcome->add_dropped_leases() = lease;
@@ -46,7 +55,7 @@ absl::StatusOr<std::string> StudyEngine::Connect(
       const StageId id(ref.trial->number, ref.stage);
       LiveLease& live = ref.run->live[id];
       live.confirmed = true;
-      live.deadline = now + options_.lease_duration;
+      live.deadline = steady + options_.lease_duration;
       held.insert({ref.run, id});
       continue;
     }
@@ -64,13 +73,13 @@ absl::StatusOr<std::string> StudyEngine::Connect(
 
   // What it was given and does not have: lost with an earlier process of it,
   // or never arrived.
+  const bool lacks_some = running_.OfExecutor(name).all() >
+                          static_cast<int>(held.size() + held_profiles.size());
   for (auto& [study_id, run] : studies_) {
+    if (!lacks_some) break;
     std::vector<StageId> lost;
     for (const auto& [id, live] : run->live) {
-      const StageRecord& stage =
-          run->state.FindTrial(id.first)->stages[id.second];
-      if (stage.attempts[stage.live_attempt - 1].executor == name &&
-          !held.count({run.get(), id})) {
+      if (live.running.executor() == name && !held.count({run.get(), id})) {
         lost.push_back(id);
       }
     }
@@ -88,14 +97,14 @@ absl::StatusOr<std::string> StudyEngine::Connect(
   }
   for (auto& [id, profile] : profiles_) {
     if (profile.executor == name && !held_profiles.count(id)) {
-      profile.deadline = now;  // Ends with the next round of the scheduler.
+      profile.deadline = steady;  // Ends with the next round of the scheduler.
     }
   }
   if (hello.kind() == v1::AGENT) {
     anchor_due_[name] = now;
     PlanAnchor(*fleet_.Find(name));
   }
-  Pump();
+  if (fleet_.executors().size() <= kAFewExecutors) Pump();
   return session_id;
 }
 
@@ -106,7 +115,7 @@ void StudyEngine::Disconnect(const std::string& session_id) {
                        executor->name, session_id);
   }
   fleet_.Disconnect(session_id, deps_.clock->Now());
-  Pump();
+  if (fleet_.executors().size() <= kAFewExecutors) Pump();
 }
 
 absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
@@ -114,8 +123,8 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
   DurableLock lock(this);
   Executor* executor = fleet_.FindSession(session_id);
   if (executor == nullptr) return absl::OkStatus();
-  const absl::Time now = deps_.clock->Now();
-  executor->last_seen = now;
+  const absl::Time steady = deps_.clock->Steady();
+  executor->last_seen = deps_.clock->Now();
   bool any_stopped = false;
   constexpr int kMaxTasks = 4096;
   if (heartbeat.tasks_size() > kMaxTasks) {
@@ -134,7 +143,7 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
     if (IsProfileTask(lease.task_id())) {
       if (Profile* profile = FindProfile(lease);
           profile != nullptr && profile->executor == executor->name) {
-        profile->deadline = now + options_.lease_duration;
+        profile->deadline = steady + options_.lease_duration;
         if (note != profile->last_note) {
           profile->last_note = note;
           v1::ProfileModelUpdate update;
@@ -148,7 +157,7 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
                IsLive(ref, lease, executor->name)) {
       LiveLease& live = ref.run->live[{ref.trial->number, ref.stage}];
       live.confirmed = true;
-      live.deadline = now + options_.lease_duration;
+      live.deadline = steady + options_.lease_duration;
       live.note = note;
       const absl::StatusOr<bool> stopped =
           JudgeEpochs(*ref.run, *ref.trial, ref.stage, progress);
@@ -169,7 +178,7 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
       continue;
     } else if (Straggler* straggler =
                    FindStraggler(ref, lease, executor->name)) {
-      straggler->deadline = now + options_.lease_duration;
+      straggler->deadline = steady + options_.lease_duration;
       continue;
     }
     v1::SessionResponse response;
@@ -185,7 +194,7 @@ void StudyEngine::OnDrain(const std::string& session_id) {
   DurableLock lock(this);
   Executor* executor = fleet_.FindSession(session_id);
   if (executor == nullptr) return;
-  executor->draining = true;
+  fleet_.Drain(*executor);
   deps_.logger->info("event=draining executor={}", executor->name);
 }
 

@@ -9,12 +9,10 @@
 #include "controller/scheduler/stragglers.h"
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "common/status_macros.h"
 #include "controller/study/study_engine.h"
 #include "controller/study/task_names.h"
@@ -60,16 +58,6 @@ std::vector<double> EpochSeconds(const StudyState& state) {
   return seconds;
 }
 
-bool AnyIdleWorker(const SchedulerInput& input) {
-  std::map<absl::string_view, int> busy;
-  for (const LeaseSnapshot& lease : input.leases) ++busy[lease.executor];
-  return std::any_of(input.fleet.begin(), input.fleet.end(),
-                     [&](const ExecutorSnapshot& executor) {
-                       return executor.kind == v1::WORKER && executor.accepts &&
-                              busy[executor.name] < executor.slots;
-                     });
-}
-
 }  // namespace
 
 StudyEngine::Straggler* StudyEngine::FindStraggler(
@@ -88,7 +76,8 @@ StudyEngine::Straggler* StudyEngine::FindStraggler(
              : nullptr;
 }
 
-void StudyEngine::DropStragglers(absl::Time now) {
+void StudyEngine::DropStragglers() {
+  const absl::Time now = deps_.clock->Steady();
   for (auto& [study_id, run] : studies_) {
     for (auto& [id, straggler] : run->stragglers) {
       if (straggler.attempt == 0) continue;
@@ -101,7 +90,7 @@ void StudyEngine::DropStragglers(absl::Time now) {
       SendCancel(stage, straggler.attempt,
                  TaskId(study_id, trial.number, stage.key),
                  "another attempt was faster");
-      straggler.attempt = 0;
+      straggler.End();
     }
     std::erase_if(run->stragglers, [&run = *run](const auto& entry) {
       return run.state.FindTrial(entry.first.first)->state != v1::Trial::ACTIVE;
@@ -109,14 +98,27 @@ void StudyEngine::DropStragglers(absl::Time now) {
   }
 }
 
-absl::StatusOr<bool> StudyEngine::SecondStraggler(const SchedulerInput& input) {
-  const auto trains = [](const auto& task) { return task.stage == v1::TRAIN; };
-  if (!options_.speculate ||
-      std::any_of(input.queue.begin(), input.queue.end(), trains) ||
-      std::none_of(input.leases.begin(), input.leases.end(), trains) ||
-      !AnyIdleWorker(input)) {
+absl::StatusOr<bool> StudyEngine::SecondStraggler() {
+  if (!options_.speculate || running_.All().training == 0) return false;
+  SchedulerInput input = {.fleet = FleetSnapshot(),
+                          .running = &running_,
+                          .quotas = options_.quotas,
+                          .last_served = last_served_};
+  if (std::none_of(input.fleet.begin(), input.fleet.end(),
+                   [](const ExecutorSnapshot* executor) {
+                     return executor->kind == v1::WORKER && executor->accepts &&
+                            executor->running.all() < executor->slots;
+                   })) {
     return false;
   }
+  for (const auto& [study_id, run] : studies_) {
+    if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING) continue;
+    for (const StageFacts& facts : run->stages) {
+      if (facts.key.kind == v1::TRAIN && !facts.queued.empty()) return false;
+    }
+  }
+  // Nothing waits: whoever is free now has nothing to do.
+  const absl::Time now = deps_.clock->Now();
   for (auto& [study_id, run] : studies_) {
     const StudyState& state = run->state;
     if (!run->broken.ok() || state.state() != v1::Study::RUNNING) continue;
@@ -124,7 +126,7 @@ absl::StatusOr<bool> StudyEngine::SecondStraggler(const SchedulerInput& input) {
     for (const auto& [id, live] : run->live) {
       const TrialRecord& trial = *state.FindTrial(id.first);
       const StageRecord& stage = trial.stages[id.second];
-      const absl::Duration running = input.now - stage.times.leased;
+      const absl::Duration running = now - stage.times.leased;
       // Once for each training.
       if (stage.key.kind != v1::TRAIN || stage.live_attempt == 0 ||
           running < kLeastStragglerTime || run->stragglers.count(id)) {
@@ -137,20 +139,17 @@ absl::StatusOr<bool> StudyEngine::SecondStraggler(const SchedulerInput& input) {
       const std::string executor =
           stage.attempts[stage.live_attempt - 1].executor;
       // Would somebody else get it?
-      SchedulerInput asked = input;
-      asked.queue = {{.study_id = study_id,
+      input.queue = {{.study_id = study_id,
                       .user = state.user(),
                       .stage = v1::TRAIN,
                       .dataset = state.spec().train().dataset(),
                       .order = trial.number,
                       .failed_executors = {executor}}};
-      const SchedulerOutput answer = Schedule(asked);
-      if (answer.assignments.empty()) break;  // Nor any other of the study.
-      if (input.fleet[answer.assignments[0].executor].name == executor) {
-        continue;
-      }
-      const Straggler straggler = {.attempt = stage.live_attempt,
-                                   .deadline = live.deadline};
+      const std::vector<Assignment> answer = Schedule(input);
+      if (answer.empty()) break;  // Nor any other of the study.
+      if (input.fleet[answer[0].executor]->name == executor) continue;
+      Straggler straggler = {.attempt = stage.live_attempt,
+                             .deadline = live.deadline};
       const StageId second = id;
       HWNAS_RETURN_IF_ERROR(FailAttempt(
           *run, trial, second.second, v1::AttemptFailed::HANDED_BACK,
@@ -161,7 +160,8 @@ absl::StatusOr<bool> StudyEngine::SecondStraggler(const SchedulerInput& input) {
               ", far longer than others: another worker tries as "
               "well"),
           /*candidate_fault=*/false));
-      run->stragglers[second] = straggler;
+      straggler.running = CountTask(*run, v1::TRAIN, executor);
+      run->stragglers[second] = std::move(straggler);
       return true;
     }
   }

@@ -258,15 +258,13 @@ std::string StudyEngine::WhyNoEnergy(const Run& run) const {
     if (!AsksForEnergy(stage, run.state.problem())) continue;
     // Also an agent that is away just now may come back and measure.
     bool any = false, metered = false;
-    for (const ExecutorSnapshot& executor :
-         fleet_.Snapshot(deps_.clock->Now())) {
+    for (const auto& [name, executor] : fleet_.executors()) {
       QueuedTask task = {.stage = v1::MEASURE,
                          .device_class = stage.device_class,
                          .runtime = run.state.spec().measure().runtime()};
-      any |= IsCapable(executor, task) &&
-             fleet_.executors().at(executor.name).connected();
+      any |= executor.connected() && IsCapable(executor.snapshot, task);
       task.energy = true;
-      metered |= IsCapable(executor, task);
+      metered |= IsCapable(executor.snapshot, task);
     }
     if (any && !metered) {
       return Truncated(
@@ -280,7 +278,7 @@ std::string StudyEngine::WhyNoEnergy(const Run& run) const {
 }
 
 void StudyEngine::EndWithoutEnergy() {
-  const absl::Time now = deps_.clock->Now();
+  const absl::Time now = deps_.clock->Steady();
   for (auto& [id, run] : studies_) {
     if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING ||
         run->state.spec().has_replay()) {

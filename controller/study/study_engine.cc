@@ -193,15 +193,19 @@ absl::Status StudyEngine::Equip(Run& run) {
                        state.spec().seed(), EvidenceOf(run), sources));
     HWNAS_RETURN_IF_ERROR(ShowObservations(run));
   }
-  const absl::Time now = deps_.clock->Now();
+  const absl::Time now = deps_.clock->Steady();
   for (const int64_t number : state.active()) {
     const TrialRecord& trial = *state.FindTrial(number);
     for (size_t i = 0; i < trial.stages.size(); ++i) {
       const StageRecord& stage = trial.stages[i];
       if (stage.live_attempt == 0) continue;
-      run.live[{number, static_cast<int>(i)}].deadline =
-          now + LeasePeriod(run, stage.key.kind);
+      run.live[{number, static_cast<int>(i)}] = {
+          .deadline = now + LeasePeriod(run, stage.key.kind),
+          .running =
+              CountTask(run, stage.key.kind,
+                        stage.attempts[stage.live_attempt - 1].executor)};
     }
+    UpdateQueued(run, number);
   }
   for (const TrialRecord& trial : state.trials()) {
     for (size_t i = 0; i < trial.stages.size(); ++i) {
@@ -251,7 +255,7 @@ void StudyEngine::Reload(Run& run, bool ahead) {
   if (!fresh.ok()) {
     // If the store is away, and the state is ahead of it, the timer tries
     // again.
-    if (absl::IsDataLoss(fresh.status()) || ahead) run.broken = fresh.status();
+    if (absl::IsDataLoss(fresh.status()) || ahead) Break(run, fresh.status());
     deps_.logger->error("event=reload_failed study={} error=\"{}\"",
                         StudyName(id), fresh.status().ToString());
     return;
@@ -338,16 +342,39 @@ void StudyEngine::Announce(Run& run, const std::vector<Change>& changes) {
   }
 }
 
+std::string StudyEngine::Stamp(const Run& run,
+                               std::vector<v1::JournalEvent>* events) {
+  const auto time = ToProto(deps_.clock->Now());
+  for (v1::JournalEvent& event : *events) *event.mutable_time() = time;
+  if (run.inherited)
+    *events->front().mutable_taken_up() = ToProto(run.taken_up);
+  if (run.replay != nullptr) StampSimulatedTime(run.state, events);
+  const v1::JournalEvent& first = events->front();
+  return first.has_study_created() ? first.study_created().study_id()
+                                   : run.state.study_id();
+}
+
+absl::Status StudyEngine::Appended(Run& run, const std::string& id,
+                                   std::chrono::steady_clock::time_point begin,
+                                   const absl::Status& status) {
+  deps_.metrics->JournalAppend(TimeSince(begin), status.ok());
+  NoteStore(StudyName(id), status);
+  if (absl::IsFailedPrecondition(status) && run.state.sequence() > 0) {
+    if (run.in_flight > 0) {
+      run.fell_behind = true;  // The last to land reads the journal.
+    } else {
+      Reload(run);
+    }
+    return absl::UnavailableError(status.message());
+  }
+  if (absl::IsAborted(status)) return absl::UnavailableError(status.message());
+  return status;
+}
+
 absl::Status StudyEngine::Commit(Run& run, Batch batch, Landing* landing) {
   std::vector<v1::JournalEvent>& events = batch.events;
   if (events.empty()) return absl::OkStatus();
-  const auto time = ToProto(deps_.clock->Now());
-  for (v1::JournalEvent& event : events) *event.mutable_time() = time;
-  if (run.inherited) *events[0].mutable_taken_up() = ToProto(run.taken_up);
-  if (run.replay != nullptr) StampSimulatedTime(run.state, &events);
-  const std::string id = events[0].has_study_created()
-                             ? events[0].study_created().study_id()
-                             : run.state.study_id();
+  const std::string id = Stamp(run, &events);
   const auto begin = std::chrono::steady_clock::now();
   // A store that refuses is asked before anything is done, and nobody who waits
   // for what is durable waits for long.
@@ -366,27 +393,59 @@ absl::Status StudyEngine::Commit(Run& run, Batch batch, Landing* landing) {
     ++run.in_flight;
     ++in_flight_;
   } else {
-    const absl::Status status = deps_.journals->Append(id, run.state.sequence(),
-                                                       absl::MakeSpan(events));
-    deps_.metrics->JournalAppend(TimeSince(begin), status.ok());
-    NoteStore(StudyName(id), status);
-    if (absl::IsFailedPrecondition(status) && run.state.sequence() > 0) {
-      if (run.in_flight > 0) {
-        run.fell_behind = true;  // The last to land reads the journal.
-      } else {
-        Reload(run);
-      }
-      return absl::UnavailableError(status.message());
-    }
-    if (absl::IsAborted(status))
-      return absl::UnavailableError(status.message());
-    HWNAS_RETURN_IF_ERROR(status);
+    HWNAS_RETURN_IF_ERROR(
+        Appended(run, id, begin,
+                 deps_.journals->Append(id, run.state.sequence(),
+                                        absl::MakeSpan(events))));
   }
+  HWNAS_RETURN_IF_ERROR(Follow(run, id, events));
+  if (later) {
+    landing->changes = std::move(batch.changes);
+  } else {
+    Announce(run, batch.changes);
+  }
+  return absl::OkStatus();
+}
+
+std::vector<absl::Status> StudyEngine::CommitTogether(
+    std::vector<std::pair<Run*, Batch>> batches) {
+  struct Append {
+    std::string id;
+    std::shared_ptr<PendingAppend> pending;
+  };
+  std::vector<absl::Status> statuses(batches.size());
+  std::vector<Append> appends(batches.size());
+  const auto begin = std::chrono::steady_clock::now();
+  for (size_t i = 0; i < batches.size(); ++i) {
+    auto& [run, batch] = batches[i];
+    if (batch.events.empty()) continue;
+    appends[i].id = Stamp(*run, &batch.events);
+    appends[i].pending = deps_.journals->Start(
+        appends[i].id, run->state.sequence(), absl::MakeSpan(batch.events));
+    for (size_t e = 0; e < batch.events.size(); ++e) {
+      batch.events[e].set_sequence(run->state.sequence() + 1 +
+                                   static_cast<int64_t>(e));
+    }
+  }
+  for (size_t i = 0; i < batches.size(); ++i) {
+    if (appends[i].pending == nullptr) continue;
+    auto& [run, batch] = batches[i];
+    statuses[i] =
+        Appended(*run, appends[i].id, begin, appends[i].pending->Wait());
+    if (!statuses[i].ok()) continue;
+    statuses[i] = Follow(*run, appends[i].id, batch.events);
+    if (statuses[i].ok()) Announce(*run, batch.changes);
+  }
+  return statuses;
+}
+
+absl::Status StudyEngine::Follow(Run& run, const std::string& id,
+                                 const std::vector<v1::JournalEvent>& events) {
   run.inherited = false;
   for (const v1::JournalEvent& event : events) {
     if (absl::Status applied = run.state.Apply(event); !applied.ok()) {
       // Only a programming error leads here; the study stops, others go on.
-      run.broken = applied;
+      Break(run, applied);
       deps_.logger->error("event=fold_failed study={} error=\"{}\"",
                           StudyName(id), applied.ToString());
       return applied;
@@ -401,21 +460,23 @@ absl::Status StudyEngine::Commit(Run& run, Batch batch, Landing* landing) {
     Reload(run);
   } else if (run.strategy != nullptr) {
     if (absl::Status shown = ShowObservations(run); !shown.ok()) {
-      run.broken = shown;
+      Break(run, shown);
       return shown;
     }
   }
   if (run.state.ended()) {
     run.strategy = nullptr;
     run.replay = nullptr;
+    run.pending.clear();
   }
   DropWeights(run);
-  if (later) {
-    landing->changes = std::move(batch.changes);
-  } else {
-    Announce(run, batch.changes);
-  }
   return absl::OkStatus();
+}
+
+void StudyEngine::Break(Run& run, absl::Status why) {
+  run.broken = std::move(why);
+  run.live.clear();
+  run.stragglers.clear();
 }
 
 void StudyEngine::LogChanges(const std::string& study,
@@ -439,8 +500,12 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
     case v1::JournalEvent::kTaskLeased: {
       const auto& e = event.task_leased();
       run.live[{e.trial(), stage_index(e)}] = {
-          .deadline = e.has_deadline() ? FromProto(e.deadline())
-                                       : absl::InfiniteFuture()};
+          .deadline = e.has_deadline()
+                          ? deps_.clock->Steady() + (FromProto(e.deadline()) -
+                                                     FromProto(event.time()))
+                          : absl::InfiniteFuture(),
+          .running = CountTask(run, e.stage(), e.executor())};
+      UpdateQueued(run, e.trial());
       if (e.has_queued()) {
         deps_.metrics->QueueWait(
             e.stage(), run.state.spec().priority(),
@@ -452,6 +517,7 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
       const auto& e = event.stage_finished();
       const int index = stage_index(e);
       run.live.erase({e.trial(), index});
+      UpdateQueued(run, e.trial());
       const TrialRecord& trial = *run.state.FindTrial(e.trial());
       LearnResult(run, trial, index);
       if (e.reused()) deps_.metrics->StageReused(e.stage());
@@ -469,6 +535,7 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
     case v1::JournalEvent::kAttemptFailed: {
       const auto& e = event.attempt_failed();
       run.live.erase({e.trial(), stage_index(e)});
+      UpdateQueued(run, e.trial());
       if (e.outcome() == v1::AttemptFailed::EXPIRED) {
         deps_.metrics->LeaseExpired();
       } else if (e.outcome() == v1::AttemptFailed::FAILED) {
@@ -477,17 +544,25 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
       break;
     }
     case v1::JournalEvent::kTrialEnded: {
+      UpdateQueued(run, event.trial_ended().trial());
       const TrialRecord& trial =
           *run.state.FindTrial(event.trial_ended().trial());
       deps_.metrics->TrialEnded(trial.state,
                                 trial.end_time - trial.create_time);
       break;
     }
+    case v1::JournalEvent::kTrialProposed:
+      UpdateQueued(run, event.trial_proposed().trial());
+      break;
+    case v1::JournalEvent::kTrialPromoted:
+      UpdateQueued(run, event.trial_promoted().trial());
+      break;
     case v1::JournalEvent::kResultIgnored:
       deps_.metrics->ResultIgnored();
       break;
     case v1::JournalEvent::kStageInvalidated: {
       const auto& e = event.stage_invalidated();
+      UpdateQueued(run, e.trial());
       known_results_.Remove(run.state.study_id(), e.trial(),
                             run.state.FindTrial(e.trial())->IndexOf(
                                 {e.stage(), e.device_class()}));

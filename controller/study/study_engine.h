@@ -21,11 +21,13 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -185,8 +187,14 @@ class StudyEngine {
   // INVALID_ARGUMENT if the message breaks the protocol: close the stream.
   absl::Status OnHeartbeat(const std::string& session_id,
                            const v1::Heartbeat& heartbeat);
-  absl::Status OnResult(const std::string& session_id,
-                        const v1::TaskResult& result);
+  void OnResult(const std::string& session_id, const v1::TaskResult& result);
+  // Many at once: one append for each study, and one round of the loop. Each is
+  // acknowledged, or waits for the store.
+  struct SessionResult {
+    std::string session_id;
+    const v1::TaskResult* result = nullptr;  // Not null.
+  };
+  void OnResults(absl::Span<const SessionResult> results);
   void OnDrain(const std::string& session_id);
   absl::StatusOr<v1::ListExecutorsResponse> ListExecutors(
       const v1::ListExecutorsRequest& request);
@@ -217,7 +225,9 @@ class StudyEngine {
   // A live lease of a study. Deadlines move on in memory only: after a restart
   // each lease gets a fresh period.
   struct LiveLease {
-    absl::Time deadline;
+    absl::Time deadline;  // Clock::Steady, as all deadlines of leases.
+    // Of none, if nobody of the fleet has it.
+    RunningTasks::Task running;
     // Its executor has spoken of it to this process.
     bool confirmed = false;
     v1::EpochReport epoch;
@@ -232,6 +242,12 @@ class StudyEngine {
   struct Straggler {
     int attempt = 0;  // 0: it does not any more.
     absl::Time deadline;
+    RunningTasks::Task running;
+
+    void End() {
+      attempt = 0;
+      running = {};
+    }
   };
 
   // What is computed of a stage that the trials of a study have.
@@ -241,6 +257,8 @@ class StudyEngine {
     std::string reuse_scope;
     // Those of the problem that it must bring.
     std::vector<MetricKey> metrics;
+    // Trials that wait in it for an executor.
+    std::set<int64_t> queued;
   };
 
   // A study at work.
@@ -263,6 +281,14 @@ class StudyEngine {
     std::map<StageId, LiveLease> live;
     // Of trainings that have been given to a second worker, each once.
     std::map<StageId, Straggler> stragglers;
+    // Trials that began to wait for an executor since ReuseResults looked.
+    std::set<int64_t> newly_queued;
+    // Trials under evaluation that the strategy has not observed, of the first
+    // `pending_until` trials. See Pending().
+    std::vector<Proposal> pending;
+    int64_t pending_until = 0;
+    // Proposals to ask for: fewer where screening ends many trials.
+    int propose_at_once = 1;
     // Trials whose weights are kept.
     std::map<int64_t, std::string> weights;
     // Active trials that may go on from a checkpoint.
@@ -285,6 +311,9 @@ class StudyEngine {
       return *std::find_if(
           stages.begin(), stages.end(),
           [&](const StageFacts& facts) { return facts.key == key; });
+    }
+    StageFacts& FactsOf(const StageKey& key) {
+      return const_cast<StageFacts&>(std::as_const(*this).FactsOf(key));
     }
   };
 
@@ -354,6 +383,7 @@ class StudyEngine {
     int failures = 0;
     int64_t token = 0;
     std::string executor;  // Empty: queued.
+    RunningTasks::Task running;
     absl::Time deadline;
     std::vector<std::string> failed_executors;
     std::string last_note;
@@ -361,13 +391,27 @@ class StudyEngine {
     void Tell(const v1::ProfileModelUpdate& update) const {
       if (listener != nullptr) listener->OnUpdate(update);
     }
+    // Back to the queue.
+    void Free() {
+      executor.clear();
+      running = {};
+    }
   };
 
-  // A result that the store refused.
-  struct PendingResult {
+  // A result that has been checked.
+  struct CheckedResult {
     std::string executor;
     v1::TaskResult result;
   };
+  // Results on one study that are appended together: each on another trial.
+  struct RecordedResults {
+    std::vector<int64_t> trials;
+    Batch batch;
+    std::vector<CheckedResult> results;
+    // What follows once the events are durable.
+    std::vector<std::function<void()>> then;
+  };
+  using ResultsByStudy = std::map<Run*, RecordedResults>;
 
   // What a lease key names.
   struct StageRef {
@@ -393,6 +437,10 @@ class StudyEngine {
   static absl::Status CheckArchitectures(const Run& run);
   // Builds what the state implies but the journal does not hold.
   absl::Status Equip(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What the wall clock will say then if nobody sets it.
+  absl::Time WallTime(absl::Time steady) const {
+    return deps_.clock->Now() + (steady - deps_.clock->Steady());
+  }
   // How long a new lease of a stage lives.
   absl::Duration LeasePeriod(const Run& run, v1::StageKind kind) const;
   // `ahead`: the state has events that the journal does not have.
@@ -421,6 +469,22 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Commit(Run& run, std::vector<v1::JournalEvent> events,
                       int64_t changed_trial, const std::string& message)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Batches of several studies, made durable together: one status for each.
+  std::vector<absl::Status> CommitTogether(
+      std::vector<std::pair<Run*, Batch>> batches)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The parts of a commit: what events need before they are appended (returns
+  // the id of the study), what the store's answer means, and what follows from
+  // events that are (or soon will be) durable.
+  std::string Stamp(const Run& run, std::vector<v1::JournalEvent>* events)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Appended(Run& run, const std::string& id,
+                        std::chrono::steady_clock::time_point begin,
+                        const absl::Status& status)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Follow(Run& run, const std::string& id,
+                      const std::vector<v1::JournalEvent>& events)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Logs that the store has gone or is back.
   void NoteStore(const std::string& study, const absl::Status& status)
@@ -501,9 +565,10 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Lets that one go on. False if there is none.
   absl::StatusOr<bool> Promote(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Lets a paused trial go on, or proposes a new one. False if there is nothing
-  // to begin.
-  absl::StatusOr<bool> Begin(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Lets a paused trial go on, or proposes up to `count` new ones. Returns how
+  // many have begun.
+  absl::StatusOr<int> Begin(Run& run, int count)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Nobody goes on any more: ends paused trials, and the study.
   absl::Status Complete(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Ends the study before its time, with the running attempts and all trials
@@ -531,8 +596,17 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   int64_t MaxParallel(const Run& run) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // False if the strategy has nothing to propose now.
-  absl::StatusOr<bool> Propose(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Up to `count`, in one append; fewer if the strategy has to see what became
+  // of one before it proposes more. Returns how many; 0: the strategy has
+  // nothing to propose now.
+  absl::StatusOr<int> Propose(Run& run, int count)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Adds what screening says of a proposal. True if that ends the trial.
+  bool AddScreened(const Run& run, const Proposal& proposal, Batch* batch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What is under evaluation and not observed.
+  absl::Span<const Proposal> Pending(Run& run)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Up to `count` new trials; fewer only if the strategy has no more now.
   absl::StatusOr<std::vector<Proposal>> Suggest(Run& run, int count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -552,12 +626,30 @@ class StudyEngine {
   // What the network itself tells. FAILED_PRECONDITION if the space has none.
   absl::StatusOr<std::vector<v1::Measurement>> Screen(
       const Run& run, const Architecture& architecture) const;
+  // Hands out what fits. True if there is more to do at once.
   absl::StatusOr<bool> ScheduleTasks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The oldest tasks of each kind that wait in a study, up to `count` of a kind
+  // and all that have failed before among them.
+  struct Source;
+  void OfferTasks(Run& run, int count, std::vector<QueuedTask>* queue,
+                  std::vector<Source>* sources)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends leases that have run out.
+  void ExpireLeases() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ExpireProfiles() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Where the trial waits now, if it does.
+  void UpdateQueued(Run& run, int64_t trial)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Counts a lease among the running tasks, if an executor of the fleet has it.
+  RunningTasks::Task CountTask(const Run& run, v1::StageKind kind,
+                               const std::string& executor)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Nothing is done with the study any more.
+  void Break(Run& run, absl::Status why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<v1::Task> BuildTask(const Run& run, const TrialRecord& trial,
                                      int stage)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void UpdateGauges(const SchedulerInput& input)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void UpdateGauges() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // -- Stragglers (stragglers.cc) --
 
@@ -566,11 +658,10 @@ class StudyEngine {
                            const std::string& executor)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Cancels those that are not needed any more.
-  void DropStragglers(absl::Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropStragglers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Queues a training that takes too long once more, if a worker has nothing
   // else to do. True if it did.
-  absl::StatusOr<bool> SecondStraggler(const SchedulerInput& input)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<bool> SecondStraggler() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // -- Replay (replay.cc) --
   // Gives an evaluating study its tables, and its space their bounds.
@@ -598,9 +689,21 @@ class StudyEngine {
   // -- Results (results.cc) --
   StageRef FindStage(const std::string& task_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status HandleResult(const std::string& executor,
-                            const v1::TaskResult& result)
+  void Record(std::vector<CheckedResult> results)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Answers the result at once, or adds what it leads to.
+  void JudgeResult(CheckedResult result, ResultsByStudy* recorded)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What a success leads to; false, with the error, if it lacks a metric.
+  bool JudgeSuccess(const StageRef& ref, const CheckedResult& result,
+                    RecordedResults* recorded, std::string* error)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CommitResults(ResultsByStudy* recorded)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Acknowledge(const std::string& executor, const v1::LeaseKey& lease,
+                   bool ignored) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The store has refused it.
+  void KeepResult(CheckedResult result) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RetryResults() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static std::string FinishText(const Run& run, const TrialRecord& trial,
                                 const StageRecord& record,
@@ -624,8 +727,6 @@ class StudyEngine {
                            v1::AttemptFailed::Outcome outcome,
                            const std::string& error, bool candidate_fault)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status IgnoreResult(Run& run, const TrialRecord& trial, int stage,
-                            int attempt) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Appends TrialEnded if the values that a trial has by then say so; returns
   // what to tell people.
   std::string EndIfDecided(const Run& run, int64_t trial,
@@ -670,8 +771,8 @@ class StudyEngine {
   // Makes an event of the farm durable, then applies it.
   absl::Status CommitDevice(v1::DeviceEvent event)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // The fleet with what the farm knows of its devices.
-  std::vector<ExecutorSnapshot> FleetSnapshot(absl::Time now) const
+  // The fleet with what the farm knows of its devices; until the next call.
+  std::vector<const ExecutorSnapshot*> FleetSnapshot()
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Queues the anchors that are due, ends reservations that are over, and
   // forgets checks of devices that have gone.
@@ -710,8 +811,7 @@ class StudyEngine {
   // The id of the device with that name. NOT_FOUND if nobody knows it.
   absl::StatusOr<std::string> FindDevice(const std::string& name) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  v1::Device DeviceView(const std::string& executor_id,
-                        const std::map<std::string, int>& busy) const
+  v1::Device DeviceView(const std::string& executor_id) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // -- Views (views.cc) --
@@ -721,13 +821,10 @@ class StudyEngine {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static v1::Architecture ArchitectureView(const Run& run,
                                            const TrialRecord& trial);
-  v1::Executor ExecutorView(const Executor& executor,
-                            const std::map<std::string, int>& busy) const
+  v1::Executor ExecutorView(const Executor& executor) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The state of an executor, with what the farm knows of its device.
   v1::Executor::State StateOf(const Executor& executor, absl::Time now) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  std::map<std::string, int> BusySlots() const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // NOT_FOUND.
   absl::StatusOr<const TrialRecord*> FindTrial(const Run& run,
@@ -746,6 +843,8 @@ class StudyEngine {
   int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   mutable int waiting_for_none_ ABSL_GUARDED_BY(mutex_) = 0;
   mutable CondVar landed_;
+  // Before all that has running tasks.
+  RunningTasks running_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::unique_ptr<Run>> studies_ ABSL_GUARDED_BY(mutex_);
   ResultIndex known_results_ ABSL_GUARDED_BY(mutex_);
   Fleet fleet_ ABSL_GUARDED_BY(mutex_);
@@ -759,7 +858,11 @@ class StudyEngine {
   int64_t last_profile_token_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, int64_t> last_served_ ABSL_GUARDED_BY(mutex_);
   int64_t turn_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::deque<PendingResult> pending_results_ ABSL_GUARDED_BY(mutex_);
+  // Those that the store refused, by executor, task and attempt, and their
+  // bytes.
+  std::map<std::tuple<std::string, std::string, int>, CheckedResult>
+      pending_results_ ABSL_GUARDED_BY(mutex_);
+  size_t pending_result_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   // The store took the last append.
   bool store_ok_ ABSL_GUARDED_BY(mutex_) = true;
   // Stored artifacts, and of them those that no trial names, with the time when

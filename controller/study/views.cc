@@ -268,28 +268,6 @@ absl::StatusOr<v1::StudyUpdate> StudyEngine::MakeUpdate(
   return update;
 }
 
-std::map<std::string, int> StudyEngine::BusySlots() const {
-  std::map<std::string, int> busy;
-  for (const auto& [id, run] : studies_) {
-    for (const auto& [stage_id, live] : run->live) {
-      const StageRecord& stage =
-          run->state.FindTrial(stage_id.first)->stages[stage_id.second];
-      ++busy[stage.attempts[stage.live_attempt - 1].executor];
-    }
-    for (const auto& [stage_id, straggler] : run->stragglers) {
-      if (straggler.attempt == 0) continue;
-      ++busy[run->state.FindTrial(stage_id.first)
-                 ->stages[stage_id.second]
-                 .attempts[straggler.attempt - 1]
-                 .executor];
-    }
-  }
-  for (const auto& [id, profile] : profiles_) {
-    if (!profile.executor.empty()) ++busy[profile.executor];
-  }
-  return busy;
-}
-
 v1::Executor::State StudyEngine::StateOf(const Executor& executor,
                                          absl::Time now) const {
   const v1::Executor::State state = executor.state(now);
@@ -303,17 +281,14 @@ v1::Executor::State StudyEngine::StateOf(const Executor& executor,
                             : state;
 }
 
-v1::Executor StudyEngine::ExecutorView(
-    const Executor& executor, const std::map<std::string, int>& busy) const {
-  const absl::Time now = deps_.clock->Now();
+v1::Executor StudyEngine::ExecutorView(const Executor& executor) const {
+  const absl::Time now = deps_.clock->Steady();
   v1::Executor view;
   view.set_name(executor.name);
   view.set_kind(executor.hello.kind());
   view.set_state(StateOf(executor, now));
   view.set_slots(executor.hello.slots());
-  if (const auto it = busy.find(executor.name); it != busy.end()) {
-    view.set_busy_slots(it->second);
-  }
+  view.set_busy_slots(running_.OfExecutor(executor.name).all());
   *view.mutable_device_classes() = executor.hello.device_classes();
   *view.mutable_environment() = executor.hello.environment();
   *view.mutable_capabilities() = executor.hello.capabilities();
@@ -401,7 +376,6 @@ absl::StatusOr<v1::ListExecutorsResponse> StudyEngine::ListExecutors(
   HWNAS_ASSIGN_OR_RETURN(const int size, PageSize(request.page_size()));
   HWNAS_RETURN_IF_ERROR(CheckPageToken(request.page_token()));
   DurableLock lock(this);
-  const std::map<std::string, int> busy = BusySlots();
   v1::ListExecutorsResponse response;
   const auto& executors = fleet_.executors();
   for (auto it = executors.upper_bound(request.page_token());
@@ -415,7 +389,7 @@ absl::StatusOr<v1::ListExecutorsResponse> StudyEngine::ListExecutors(
           response.executors(response.executors_size() - 1).name());
       break;
     }
-    *response.add_executors() = ExecutorView(it->second, busy);
+    *response.add_executors() = ExecutorView(it->second);
   }
   return response;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "grpcpp/grpcpp.h"
@@ -98,6 +99,61 @@ TEST_F(FleetServiceTest, ClosesAStreamThatDoesNotSayHello) {
   for (const v1::Executor& executor : executors->executors()) {
     EXPECT_EQ(executor.state(), v1::Executor::CONNECTED) << executor.name();
   }
+}
+
+TEST_F(FleetServiceTest, AFloodOfProgressHoldsUpNoResult) {
+  harness_.Create("s", ToySpec(1));
+  // It talks without a pause until the other has its answer.
+  std::atomic<bool> answered{false};
+  std::vector<std::thread> talkers;
+  for (int i = 0; i < 4; ++i) {
+    talkers.emplace_back([&, i] {
+      grpc::ClientContext context;
+      const auto stream = stub_->Session(&context);
+      v1::SessionResponse response;
+      EXPECT_TRUE(stream->Write(HelloOf(absl::StrCat("talker-", i))));
+      EXPECT_TRUE(stream->Read(&response));
+      v1::SessionRequest beat;
+      for (int task = 0; task < 100; ++task) {
+        v1::TaskProgress* progress = beat.mutable_heartbeat()->add_tasks();
+        progress->set_note(std::string(100, 'x'));
+      }
+      while (!answered && stream->Write(beat)) {
+        // Each heartbeat of a lease that is not live is answered; it does not
+        // read that.
+      }
+      context.TryCancel();
+    });
+  }
+  grpc::ClientContext context;
+  const auto stream = stub_->Session(&context);
+  v1::SessionRequest hello;
+  *hello.mutable_hello() = AgentHello("a", "h2");
+  v1::SessionResponse response;
+  ASSERT_TRUE(stream->Write(hello));
+  ASSERT_TRUE(stream->Read(&response));
+  ASSERT_TRUE(stream->Read(&response));
+  ASSERT_TRUE(response.has_assignment());
+  v1::SessionRequest request;
+  *request.mutable_result() = harness_.Answer(response.assignment());
+  ASSERT_TRUE(stream->Write(request));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(response.has_result_ack());
+  EXPECT_FALSE(response.result_ack().ignored());
+  answered = true;
+  for (std::thread& talker : talkers) talker.join();
+  context.TryCancel();
+}
+
+TEST_F(FleetServiceTest, RefusesAResultBeforeHello) {
+  grpc::ClientContext context;
+  const auto stream = stub_->Session(&context);
+  v1::SessionRequest request;
+  request.mutable_result()->mutable_lease()->set_task_id("s/1/train");
+  ASSERT_TRUE(stream->Write(request));
+  v1::SessionResponse response;
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_F(FleetServiceTest, BoundsTheMemoryOfUnfinishedUploads) {

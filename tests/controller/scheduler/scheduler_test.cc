@@ -2,11 +2,13 @@
 // no sleeps.
 #include "controller/scheduler/scheduler.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -17,8 +19,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-const absl::Time kNow = absl::FromUnixSeconds(1700000000);
 
 ExecutorSnapshot Worker(const std::string& id, const std::string& host = "",
                         int slots = 1) {
@@ -52,29 +52,60 @@ QueuedTask Measure(int64_t order, const std::string& study = "s") {
           .order = order};
 }
 
-LeaseSnapshot Lease(const std::string& executor, v1::StageKind stage,
-                    const std::string& study = "s") {
-  return {.study_id = study,
-          .stage = stage,
-          .executor = executor,
-          .deadline = kNow + absl::Seconds(30)};
+// A running task.
+struct Running {
+  std::string executor;
+  v1::StageKind stage;
+  std::string study_id;
+  std::string user;
+};
+
+Running Lease(const std::string& executor, v1::StageKind stage,
+              const std::string& study = "s") {
+  return {.executor = executor, .stage = stage, .study_id = study};
+}
+
+// What the scheduler is asked.
+struct Case {
+  std::vector<QueuedTask> queue;
+  std::vector<Running> leases;
+  std::vector<ExecutorSnapshot> fleet;
+  Quotas quotas;
+  std::map<std::string, int64_t> last_served;
+};
+
+std::vector<Assignment> Assignments(Case c) {
+  RunningTasks running;
+  std::vector<RunningTasks::Task> tasks;
+  for (const Running& lease : c.leases) {
+    tasks.emplace_back(&running, lease.study_id, lease.user, lease.executor,
+                       lease.stage);
+  }
+  SchedulerInput input = {.queue = std::move(c.queue),
+                          .running = &running,
+                          .quotas = c.quotas,
+                          .last_served = c.last_served};
+  for (ExecutorSnapshot& executor : c.fleet) {
+    executor.running = running.OfExecutor(executor.name);
+    input.fleet.push_back(&executor);
+  }
+  return Schedule(input);
 }
 
 // "train 3 of s -> workers/w1", in order.
-std::vector<std::string> Assigned(SchedulerInput input) {
-  input.now = kNow;
+std::vector<std::string> Assigned(const Case& c) {
   std::vector<std::string> lines;
-  for (const Assignment& a : Schedule(input).assignments) {
-    const QueuedTask& task = input.queue[a.task];
+  for (const Assignment& a : Assignments(c)) {
+    const QueuedTask& task = c.queue[a.task];
     lines.push_back(absl::StrCat(
         task.stage == v1::TRAIN ? "train " : "measure ", task.order, " of ",
-        task.study_id, " -> ", input.fleet[a.executor].name));
+        task.study_id, " -> ", c.fleet[a.executor].name));
   }
   return lines;
 }
 
 TEST(Schedule, GivesEnergyOnlyToAgentsThatMeasureIt) {
-  SchedulerInput input;
+  Case input;
   input.queue = {Measure(1)};
   input.queue[0].energy = true;
   input.fleet = {Agent("a1", "h1"), Agent("a2", "h2")};
@@ -276,29 +307,35 @@ TEST(Scheduler, LetsStudiesTakeTurns) {
 }
 
 TEST(Scheduler, SharesManySlotsEvenly) {
-  SchedulerInput input;
+  Case input;
   for (int i = 0; i < 20; ++i) input.queue.push_back(Train(i, "a"));
   for (int i = 0; i < 20; ++i) input.queue.push_back(Train(i, "b"));
   input.fleet = {Worker("w1", "", 10)};
-  input.now = kNow;
-  int of_a = 0;
-  const SchedulerOutput output = Schedule(input);
-  for (const Assignment& a : output.assignments) {
-    of_a += input.queue[a.task].study_id == "a";
-  }
-  EXPECT_EQ(output.assignments.size(), 10u);
-  EXPECT_EQ(of_a, 5);
+  const std::vector<std::string> assigned = Assigned(input);
+  EXPECT_THAT(assigned, SizeIs(10));
+  EXPECT_EQ(std::count_if(assigned.begin(), assigned.end(),
+                          [](const std::string& line) {
+                            return absl::StrContains(line, "of a");
+                          }),
+            5);
 }
 
-TEST(Scheduler, ExpiresLeasesAtTheirDeadline) {
-  SchedulerInput input;
-  input.now = kNow;
-  for (const int seconds : {1, 0, -1}) {
-    LeaseSnapshot lease = Lease("workers/w1", v1::TRAIN);
-    lease.deadline = kNow + absl::Seconds(seconds);
-    input.leases.push_back(lease);
+TEST(RunningTasks, CountsEachAsLongAsItLives) {
+  RunningTasks all;
+  {
+    RunningTasks::Task a(&all, "s", "ann", "workers/w1", v1::TRAIN);
+    RunningTasks::Task b(&all, "s", "ann", "agents/a1", v1::MEASURE);
+    EXPECT_EQ(all.OfStudy("s").training, 1);
+    EXPECT_EQ(all.OfUser("ann").all(), 2);
+    EXPECT_EQ(all.OfExecutor("agents/a1").measuring, 1);
+    RunningTasks::Task moved = std::move(a);
+    EXPECT_EQ(all.OfExecutor("workers/w1").training, 1);
+    moved = std::move(b);
+    EXPECT_EQ(all.OfExecutor("workers/w1").all(), 0);
+    EXPECT_EQ(all.OfStudy("s").all(), 1);
   }
-  EXPECT_THAT(Schedule(input).expired, ElementsAre(1, 2));
+  EXPECT_EQ(all.OfStudy("s").all(), 0);
+  EXPECT_EQ(all.OfUser("ann").all(), 0);
 }
 
 TEST(Scheduler, ToleratesLeasesOfUnknownExecutors) {
@@ -310,7 +347,7 @@ TEST(Scheduler, ToleratesLeasesOfUnknownExecutors) {
 }
 
 TEST(Scheduler, IsDeterministic) {
-  SchedulerInput input;
+  Case input;
   for (int i = 0; i < 50; ++i) {
     input.queue.push_back(i % 3 ? Train(i, absl::StrCat("s", i % 4))
                                 : Measure(i, absl::StrCat("s", i % 4)));
@@ -363,7 +400,7 @@ TEST(Scheduler, MatchesPrecisionProfileAndLabels) {
 }
 
 TEST(Scheduler, ServesAHigherPriorityFirstWhoeverWaitsLonger) {
-  SchedulerInput input;
+  Case input;
   input.queue = {Of(Measure(1, "low"), "", -5), Of(Measure(9, "high"), "", 5),
                  Of(Measure(2, "usual"), "")};
   input.fleet = Agents(2);
@@ -373,16 +410,15 @@ TEST(Scheduler, ServesAHigherPriorityFirstWhoeverWaitsLonger) {
 }
 
 TEST(Scheduler, SharesBetweenUsersWhateverTheNumberOfTheirStudies) {
-  SchedulerInput input;
+  Case input;
   for (int i = 0; i < 9; ++i) {
     input.queue.push_back(
         Of(Measure(i, absl::StrCat("of-ann-", i % 3)), "ann"));
     input.queue.push_back(Of(Measure(i, "of-bob"), "bob"));
   }
   input.fleet = Agents(6);
-  input.now = kNow;
   std::map<std::string, int> given;
-  for (const Assignment& a : Schedule(input).assignments) {
+  for (const Assignment& a : Assignments(input)) {
     ++given[input.queue[a.task].study_id];
   }
   EXPECT_EQ(given["of-bob"], 3);
@@ -392,7 +428,7 @@ TEST(Scheduler, SharesBetweenUsersWhateverTheNumberOfTheirStudies) {
 }
 
 TEST(Scheduler, KeepsUsersWithinTheirQuota) {
-  SchedulerInput input;
+  Case input;
   for (int i = 0; i < 6; ++i) {
     input.queue.push_back(Of(Measure(i, "a"), "ann", 1));
     input.queue.push_back(Of(Measure(i, "b"), "bob"));
@@ -402,9 +438,8 @@ TEST(Scheduler, KeepsUsersWithinTheirQuota) {
   input.leases[0].user = "ann";
   input.quotas.everybody = 4;
   input.quotas.by_user = {{"ann", 2}};
-  input.now = kNow;
   std::map<std::string, int> given;
-  for (const Assignment& a : Schedule(input).assignments) {
+  for (const Assignment& a : Assignments(input)) {
     ++given[input.queue[a.task].user];
   }
   EXPECT_EQ(given["ann"], 1);  // One runs already.
@@ -412,7 +447,7 @@ TEST(Scheduler, KeepsUsersWithinTheirQuota) {
 }
 
 TEST(Scheduler, AReservedDeviceTakesOnlyItsPersonsProfiles) {
-  SchedulerInput input;
+  Case input;
   input.queue = {Of(Measure(1, "s"), "ann"), Of(Measure(2, ""), "bob"),
                  Of(Measure(3, ""), "ann")};
   input.fleet = Agents(1);
@@ -421,7 +456,7 @@ TEST(Scheduler, AReservedDeviceTakesOnlyItsPersonsProfiles) {
 }
 
 TEST(Scheduler, ADeviceInQuarantineTakesOnlyChecks) {
-  SchedulerInput input;
+  Case input;
   input.queue = {Measure(1, "s"), Measure(2, "")};
   input.queue[1].check = true;
   input.queue[1].executor = "agents/a1";

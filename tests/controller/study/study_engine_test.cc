@@ -303,6 +303,102 @@ TEST(StudyEngine, HeartbeatsKeepALeaseAlive) {
   EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
 }
 
+TEST(StudyEngine, SettingTheWallClockEndsNoLeaseAndKeepsNone) {
+  EngineHarness h;
+  Session agent = h.Connect(AgentHello("a1", "h"));
+  h.Create("s", ToySpec(4));
+  const v1::Task task = h.Take(agent);
+  h.clock.Set(absl::Hours(5));
+  h.engine->Tick();
+  EXPECT_EQ(h.Trial("s", 1).stages(1).state(), v1::TrialStage::LEASED);
+  v1::Heartbeat heartbeat;
+  *heartbeat.add_tasks()->mutable_lease() = task.lease();
+  ASSERT_TRUE(h.engine->OnHeartbeat(agent.id, heartbeat).ok());
+  EXPECT_THAT(agent.stream->cancels, IsEmpty());
+  h.clock.Set(absl::Hours(-10));
+  h.clock.Advance(absl::Seconds(29));
+  h.engine->Tick();
+  EXPECT_EQ(h.Trial("s", 1).stages(1).state(), v1::TrialStage::LEASED);
+  h.clock.Advance(absl::Seconds(2));
+  h.engine->Tick();
+  EXPECT_EQ(h.CountEvents("s", v1::JournalEvent::kAttemptFailed), 1);
+}
+
+TEST(StudyEngine, RecordsResultsThatCameTogetherInOneAppendForEachStudy) {
+  EngineHarness h;
+  std::vector<Session> agents;
+  for (int i = 0; i < 8; ++i) {
+    agents.push_back(
+        h.Connect(AgentHello(absl::StrCat("a", i), absl::StrCat("host", i))));
+  }
+  for (const char* id : {"s", "t"}) {
+    v1::StudySpec spec = ToySpec(4, id[0]);
+    spec.set_max_parallel_trials(4);
+    h.Create(id, spec);
+  }
+  std::vector<v1::TaskResult> results;
+  for (Session& agent : agents) results.push_back(h.Answer(h.Take(agent)));
+  // One comes twice.
+  std::vector<StudyEngine::SessionResult> together;
+  for (size_t i = 0; i < results.size(); ++i) {
+    together.push_back({.session_id = agents[i].id, .result = &results[i]});
+  }
+  together.push_back({.session_id = agents[0].id, .result = &results[0]});
+  const size_t before = h.journals->append_ends().size();
+  h.engine->OnResults(together);
+  EXPECT_THAT(h.journals->append_ends(), SizeIs(before + 2));
+  for (size_t i = 0; i < agents.size(); ++i) {
+    ASSERT_THAT(agents[i].stream->acks, SizeIs(i == 0 ? 2 : 1));
+    EXPECT_FALSE(agents[i].stream->acks[0].ignored());
+  }
+  EXPECT_TRUE(agents[0].stream->acks[1].ignored());
+  EXPECT_EQ(h.CountEvents("s", v1::JournalEvent::kStageFinished), 8);
+  EXPECT_EQ(h.CountEvents("t", v1::JournalEvent::kStageFinished), 8);
+}
+
+TEST(StudyEngine, KeepsAllResultsThatTheStoreRefuses) {
+  EngineHarness h;
+  std::vector<Session> agents;
+  for (int i = 0; i < 8; ++i) {
+    agents.push_back(
+        h.Connect(AgentHello(absl::StrCat("a", i), absl::StrCat("host", i))));
+  }
+  v1::StudySpec spec = ToySpec(8);
+  spec.set_max_parallel_trials(8);
+  h.Create("s", spec);
+  std::vector<v1::TaskResult> results;
+  std::vector<StudyEngine::SessionResult> together;
+  for (Session& agent : agents) results.push_back(h.Answer(h.Take(agent)));
+  for (size_t i = 0; i < results.size(); ++i) {
+    together.push_back({.session_id = agents[i].id, .result = &results[i]});
+  }
+  h.journals->FailWith(absl::ResourceExhaustedError("disk full"));
+  h.engine->OnResults(together);
+  const int refused = h.journals->refused();
+  h.engine->Tick();
+  // It is asked about one, not about all.
+  EXPECT_LE(h.journals->refused(), refused + 3);
+  for (const Session& agent : agents)
+    EXPECT_THAT(agent.stream->acks, IsEmpty());
+  h.journals->FailWith(absl::OkStatus());
+  h.engine->Tick();
+  for (const Session& agent : agents) {
+    ASSERT_THAT(agent.stream->acks, SizeIs(1));
+    EXPECT_FALSE(agent.stream->acks[0].ignored());
+  }
+}
+
+TEST(StudyEngine, ProposesManyInOneAppend) {
+  EngineHarness h;
+  v1::StudySpec spec = ToySpec(200);
+  spec.set_max_parallel_trials(100);
+  h.Create("s", spec);
+  h.engine->Tick();
+  h.engine->Tick();
+  EXPECT_EQ(h.Study("s").progress().proposed_count(), 100);
+  EXPECT_LT(h.journals->append_ends().size(), 20u);
+}
+
 TEST(StudyEngine, TellsTheHolderOfADeadLeaseToStop) {
   EngineHarness h;
   Session agent = h.Connect(AgentHello("a1", "h"));
