@@ -44,8 +44,11 @@ constexpr size_t kMaxTaskIdBytes = 1024;
 constexpr absl::Duration kDefaultHeartbeat = absl::Seconds(10);
 // Run() comes round at least so often, to be seen alive.
 constexpr absl::Duration kMaxWait = absl::Seconds(10);
-// New epochs are told at once, but not more often than this.
-constexpr absl::Duration kMinHeartbeatGap = absl::Milliseconds(50);
+// New epochs are told at once, but not more often than ten times in the
+// interval that the controller asks for, within these bounds: a thousand quick
+// trainings are no flood.
+constexpr absl::Duration kLeastHeartbeatGap = absl::Milliseconds(50);
+constexpr absl::Duration kMostHeartbeatGap = absl::Seconds(1);
 // A result must leave room for the message around it.
 constexpr size_t kMaxResultBytes = kMaxMessageBytes - 4096;
 
@@ -440,9 +443,11 @@ void FleetClient::Impl::WriteMessages(Stream& stream,
         const Steady::time_point due =
             last_heartbeat +
             absl::ToChronoNanoseconds(
-                progress_is_new_
-                    ? std::min(kMinHeartbeatGap, heartbeat_interval_)
-                    : heartbeat_interval_);
+                progress_is_new_ ? std::min(std::clamp(heartbeat_interval_ / 10,
+                                                       kLeastHeartbeatGap,
+                                                       kMostHeartbeatGap),
+                                            heartbeat_interval_)
+                                 : heartbeat_interval_);
         if (Steady::now() >= due) {
           *message.mutable_heartbeat() = BuildHeartbeat();
           last_heartbeat = Steady::now();
