@@ -35,6 +35,7 @@ class Cluster {
   }
 
   const std::string& dir() const { return dir_; }
+  int port() const { return port_; }  // Of the controller.
   std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
   Process* process(const std::string& id) { return processes_.at(id).get(); }
   bool running(const std::string& id) const { return processes_.count(id) > 0; }
