@@ -215,9 +215,6 @@ void StudyEngine::JudgeResult(CheckedResult checked, ResultsByStudy* recorded) {
     return;
   }
   if (Straggler* straggler = FindStraggler(ref, lease, executor)) {
-    straggler->attempt = 0;  // However it ended, it has.
-  }
-  if (Straggler* straggler = FindStraggler(ref, lease, executor)) {
     straggler->End();  // However it ended, it has.
   }
   const TrialRecord& trial = *ref.trial;
