@@ -122,6 +122,18 @@ TEST_F(StragglersTest, TheFirstMayBeFasterAllTheSame) {
   ExpectOneHistory();
 }
 
+TEST_F(StragglersTest, OneThatFailsHasRoomAgain) {
+  Start(7);
+  const v1::Task slow = MakeStraggler();
+  const v1::Task fast = h_.Take(*second_);
+  h_.Reply(*first_, h_.Failure(slow, "out of memory"));
+  EXPECT_EQ(BusySlots(*first_), 0);
+  EXPECT_EQ(BusySlots(*second_), 1);
+  h_.Reply(*second_, Answer(fast));
+  EXPECT_EQ(h_.Study("s").state(), v1::Study::COMPLETED);
+  ExpectOneHistory();
+}
+
 TEST_F(StragglersTest, HappensOnceToATrainingAndIsNoFailure) {
   Start(7);
   const v1::Task slow = MakeStraggler();
