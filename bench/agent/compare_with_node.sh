@@ -47,7 +47,7 @@ time_agent() {
   ! grep -q '"flags":' <<<"$json" || flags[$1]=$((${flags[$1]:-0} + 1))
 }
 time_node() {
-  n=$(NODE_PATH=$modules taskset -c "$core" node "$root/bench/agent/time_with_node.js" "$1" "$seconds")
+  n=$(NODE_PATH=$modules node "$root/bench/agent/time_with_node.js" "$1" "$seconds" "$core")
 }
 
 # The machine's speed drifts, so each round compares neighbours in time, in

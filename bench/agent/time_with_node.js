@@ -1,6 +1,8 @@
-// node time_with_node.js MODEL.onnx SECONDS
+// node time_with_node.js MODEL.onnx SECONDS CORE
 // Prints the median milliseconds of one inference by onnxruntime-node on one
-// thread, after warm-up, with normally distributed input.
+// thread, after warm-up, with normally distributed input. That thread is bound
+// to CORE; those of V8, which collect garbage and compile, are left to others.
+const { execFileSync } = require('child_process');
 const ort = require('onnxruntime-node');
 
 function normal() {
@@ -8,7 +10,8 @@ function normal() {
 }
 
 async function main() {
-  const [file, seconds] = [process.argv[2], Number(process.argv[3])];
+  const [file, seconds, core] = [process.argv[2], Number(process.argv[3]), process.argv[4]];
+  execFileSync('taskset', ['--pid', '--cpu-list', core, String(process.pid)]);
   const session = await ort.InferenceSession.create(file, {
     intraOpNumThreads: 1,
     interOpNumThreads: 1,
