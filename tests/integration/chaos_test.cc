@@ -384,7 +384,7 @@ class Stage {
       command = {"env",
                  absl::StrCat("LD_PRELOAD=", kFakeTime),
                  "FAKETIME_TIMESTAMP_FILE=" + dir_ + "/clock",
-                 "FAKETIME_NO_CACHE=1",
+                 "FAKETIME_CACHE_DURATION=1",
                  "FAKETIME_DONT_FAKE_MONOTONIC=1",
                  "DONT_FAKE_MONOTONIC=1"};
     }
@@ -576,7 +576,7 @@ void RunChaos(const std::string& name, PostgresServer* postgres,
   stage.Heal();
   for (const auto& person : people) person->Stop();
   for (const auto& person : people) {
-    EXPECT_TRUE(WaitUntil(absl::Seconds(60), [&] { return person->done(); }))
+    EXPECT_TRUE(WaitUntil(absl::Seconds(240), [&] { return person->done(); }))
         << person->waits_for() << " does not end:\n"
         << stage.EndOfLog("controller");
   }
