@@ -39,9 +39,11 @@ int VisibleWidth(const std::string& line) {
 
 bool WantColor(bool is_terminal) {
   if (!is_terminal) return false;
+  // Before any thread. NOLINTBEGIN(concurrency-mt-unsafe)
   const char* no_color = std::getenv("NO_COLOR");
   if (no_color != nullptr && *no_color != '\0') return false;
   const char* term = std::getenv("TERM");
+  // NOLINTEND(concurrency-mt-unsafe)
   return term != nullptr && std::string(term) != "dumb";
 }
 

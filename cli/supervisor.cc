@@ -103,6 +103,7 @@ absl::Status Supervisor::Spawn(Child& child) {
     setpgid(0, 0);  // Ctrl-C is for the parent, which ends children in order.
     sigset_t none;
     sigemptyset(&none);
+    // The child has one thread. NOLINTNEXTLINE(concurrency-mt-unsafe)
     sigprocmask(SIG_SETMASK, &none, nullptr);
     for (int s : {SIGINT, SIGTERM, SIGPIPE, SIGHUP}) signal(s, SIG_DFL);
     dup2(null, STDIN_FILENO);
