@@ -1,5 +1,5 @@
-# Shared by repeatability and under_attack: measures random NAS-Bench-201 cells
-# with a new hwnas-agent each. Source it; it reads the options of both.
+# Shared by repeatability and under_attack: makes random NAS-Bench-201 cells.
+# Source it; it reads the options of both.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=${BUILD:-$root/build/release}
 count=30 seed=1 max_time=${max_time:-5s} channels=16 cells=5
@@ -10,7 +10,7 @@ usage_options='  --count N      cells, different ones at random (30)
   --max_time T   longest time of one measurement ('"$max_time"')
   --channels N   of the networks (16)
   --cells N      in each stage of them (5)
-  --out DIR      for the models and a JSON file for each measurement
+  --out DIR      for the models and the measurements
                  (BUILD/bench/cells)
 Environment: BUILD (default build/release).'
 
@@ -36,21 +36,6 @@ mkdir -p "$out"
 "$build/bin/export_cells" "$out/models" "$count" "$seed" "$channels" "$cells"
 models=("$out"/models/*.onnx)
 models=("${models[@]:0:count}")
-
-# measure PASS PREFLIGHT_WAIT: one agent for each model, in random order. Prints
-# the seconds it took.
-measure() {
-  local begin=$EPOCHREALTIME model
-  while read -r model; do
-    "$agent" --measure_file="$model" --threads=1 --max_time="$max_time" \
-      --preflight_wait="$2" --log_level=error >"$out/$1.$(basename "$model" .onnx).json"
-  done < <(printf '%s\n' "${models[@]}" | shuf --random-source=<(yes "$seed$1"))
-  awk "BEGIN { printf \"%.0f\n\", $EPOCHREALTIME - $begin }"
-}
-
-# latency PASS MODEL, flags PASS MODEL: of a measurement. latency_ms comes first.
-latency() { grep -oP '"metric":"latency_ms","value":\K[0-9.eE+-]+' "$out/$1.$2.json"; }
-flags() { grep -oP '"metric":"latency_ms".*?\}' "$out/$1.$2.json" | grep -oP '"flags":\[\K[^]]*' || true; }
 
 median() { sort -g | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
