@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "estimator/estimator.h"
+#include "estimator/zero_cost.h"
 
 namespace hwnas {
 namespace {
@@ -36,6 +37,7 @@ class AnalyticEstimator final : public Estimator {
         {{"flops_m", ""}, MultiplyAccumulates(graph) / kMillion},
         {{"model_size_mb", ""}, ModelSizeBytes(graph) / kMillion},
         {{"peak_activation_mb", ""}, PeakActivationBytes(graph) / kMillion},
+        {{"logsynflow_m", ""}, ExpectedLogSynFlow(graph) / kMillion},
     };
   }
 };

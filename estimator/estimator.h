@@ -26,10 +26,11 @@ class Estimator {
       const ModelGraph& graph) const = 0;
 };
 
-// Exact counts from the graph alone: params_m, flops_m (10^6 multiply-
+// What follows from the graph alone, exactly: params_m, flops_m (10^6 multiply-
 // accumulates of convolutions and linear layers), model_size_mb (float32
 // parameters and buffers), peak_activation_mb (largest sum of values alive at
-// once in topological order, batch 1). See estimator/analytic.h.
+// once in topological order, batch 1); see estimator/analytic.h. And a score of
+// the untrained network, logsynflow_m; see estimator/zero_cost.h.
 std::unique_ptr<Estimator> CreateAnalyticEstimator();
 
 }  // namespace hwnas

@@ -20,6 +20,9 @@ constexpr MetricInfo kMetrics[] = {
     {"peak_activation_mb", "MB", MetricSource::kAnalytic, false, false,
      "Largest sum of activations alive at once in one inference, in megabytes "
      "(1e6 bytes)"},
+    {"logsynflow_m", "1e6", MetricSource::kAnalytic, true, false,
+     "Expected LogSynFlow, a zero-cost score of the untrained network, in "
+     "millions"},
     {"latency_ms", "ms", MetricSource::kMeasured, false, true,
      "Median time of one inference on the device, in milliseconds"},
     {"latency_p90_ms", "ms", MetricSource::kMeasured, false, true,
