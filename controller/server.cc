@@ -487,12 +487,19 @@ class ServerImpl final : public Server {
 
   void RunTimer() {
     bool more = false;
+    absl::Time next_tick = absl::InfinitePast();
     for (;;) {
       {
         MutexLock lock(&mutex_);
         if (!stopping_ && !more) changed_.WaitWithTimeout(&mutex_, kTick);
         if (stopping_) return;
       }
+      const absl::Time now = Clock::Real()->Steady();
+      if (more && now < next_tick) {
+        more = engine_->GoOn();
+        continue;
+      }
+      next_tick = now + kTick;
       more = engine_->Tick();
       fleet_service_->Tick();
       access_->Tick();

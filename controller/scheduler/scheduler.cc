@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <compare>
-#include <deque>
 #include <optional>
 #include <set>
 #include <tuple>
@@ -50,17 +49,20 @@ class Round {
     const size_t size = input.fleet.size();
     busy_.reserve(size);
     host_of_.reserve(size);
-    absl::flat_hash_map<absl::string_view, Host*> by_id;
-    by_id.reserve(size);
+    hosts_.reserve(size);  // So that they stay where they are.
+    std::vector<Host*> by_number;
     for (size_t i = 0; i < size; ++i) {
       const ExecutorSnapshot& executor = *input.fleet[i];
       Host* host = nullptr;
-      if (executor.host_id.empty()) {
+      if (executor.host == 0) {
         host = &hosts_.emplace_back();
-      } else if (Host*& known = by_id[executor.host_id]; known == nullptr) {
-        host = known = &hosts_.emplace_back();
       } else {
-        host = known;
+        const size_t number = executor.host;
+        if (number >= by_number.size()) by_number.resize(number + 1);
+        if (by_number[number] == nullptr) {
+          by_number[number] = &hosts_.emplace_back();
+        }
+        host = by_number[number];
       }
       host->measuring += executor.running.measuring;
       host->training += executor.running.training;
@@ -157,7 +159,7 @@ class Round {
   const SchedulerInput& input_;
   std::vector<int> busy_;
   std::vector<Host*> host_of_;
-  std::deque<Host> hosts_;
+  std::vector<Host> hosts_;
   // Those that had a free slot when the round began, ascending.
   std::vector<int> open_;
   std::map<std::string, Candidates> candidates_;  // By type.
@@ -338,13 +340,30 @@ void RunningTasks::Task::Count(int change) {
   if (all_ == nullptr) return;
   all_->all_.Add(stage_, change);
   for (const auto& [counts, name] :
-       {std::make_pair(&all_->by_executor_, &executor_),
-        std::make_pair(&all_->by_study_, &study_id_),
+       {std::make_pair(&all_->by_study_, &study_id_),
         std::make_pair(&all_->by_user_, &user_)}) {
     const auto it = counts->try_emplace(*name).first;
     it->second.Add(stage_, change);
     if (it->second.all() == 0) counts->erase(it);
   }
+  const auto it = all_->by_executor_.try_emplace(executor_).first;
+  it->second.count.Add(stage_, change);
+  if (it->second.count.all() == 0 && !it->second.watched) {
+    all_->by_executor_.erase(it);
+  }
+}
+
+const TaskCount* RunningTasks::Watch(absl::string_view executor) {
+  Watched& watched = by_executor_[executor];
+  watched.watched = true;
+  return &watched.count;
+}
+
+void RunningTasks::Unwatch(absl::string_view executor) {
+  const auto it = by_executor_.find(executor);
+  if (it == by_executor_.end()) return;
+  it->second.watched = false;
+  if (it->second.count.all() == 0) by_executor_.erase(it);
 }
 
 std::string GroupOf(const QueuedTask& task) {

@@ -10,7 +10,7 @@
 //    gets any while it is disconnected, draining or in quarantine. A reserved
 //    device takes only profiles of the person who has it.
 // 2. Exclusive hosts. A measurement never runs beside any other work on the
-//    same host_id, but for those of its own agent, which take turns. If a task
+//    same host, but for those of its own agent, which take turns. If a task
 //    waits only for that, its host is kept free of later tasks of the other
 //    kind, so that it drains.
 // 3. Retries prefer an executor that has not failed the trial: they wait for a
@@ -33,6 +33,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/node_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "hwnas/v1/fleet_service.pb.h"
 #include "hwnas/v1/trial.pb.h"
@@ -107,8 +108,12 @@ class RunningTasks {
 
   const TaskCount& All() const { return all_; }
   TaskCount OfExecutor(absl::string_view name) const {
-    return Find(by_executor_, name);
+    const auto it = by_executor_.find(name);
+    return it == by_executor_.end() ? TaskCount() : it->second.count;
   }
+  // The same, always as it is now, until Unwatch.
+  const TaskCount* Watch(absl::string_view executor);
+  void Unwatch(absl::string_view executor);
   TaskCount OfStudy(absl::string_view id) const { return Find(by_study_, id); }
   TaskCount OfUser(absl::string_view user) const {
     return Find(by_user_, user);
@@ -117,6 +122,10 @@ class RunningTasks {
  private:
   // Without those that have none.
   using Counts = absl::flat_hash_map<std::string, TaskCount>;
+  struct Watched {
+    TaskCount count;
+    bool watched = false;
+  };
 
   static TaskCount Find(const Counts& counts, absl::string_view name) {
     const auto it = counts.find(name);
@@ -124,7 +133,8 @@ class RunningTasks {
   }
 
   TaskCount all_;
-  Counts by_executor_;
+  // Without those that have none and are not watched.
+  absl::node_hash_map<std::string, Watched> by_executor_;
   Counts by_study_;
   Counts by_user_;
 };
@@ -132,7 +142,7 @@ class RunningTasks {
 struct ExecutorSnapshot {
   std::string name;  // "workers/w1".
   v1::ExecutorKind kind = v1::WORKER;
-  std::string host_id;  // Empty: a host of its own.
+  int host = 0;  // Those with the same number share one. 0: has its own.
   int slots = 1;
   bool accepts = true;  // Connected, not draining, not resting.
   // In quarantine: accepts nothing but checks.

@@ -77,8 +77,7 @@ absl::Status StudyEngine::Ask(const std::string& study_id, int count,
       }
     }
     // Nothing to hand out may mean that all is done.
-    int allowance = 0;
-    HWNAS_RETURN_IF_ERROR(Settle(*run, &allowance));
+    HWNAS_RETURN_IF_ERROR(CompleteIfDone(*run));
   }
   response->set_study_ended(state.ended());
   return absl::OkStatus();
@@ -211,8 +210,7 @@ void StudyEngine::CommitTold(ToldBatch* told,
   for (const int report : told->reports) (*statuses)[report] = status;
   landing.reports = std::move(told->reports);
   // If the store refuses that, the timer tries again.
-  int allowance = 0;
-  if (status.ok()) (void)Settle(*told->run, &allowance);
+  if (status.ok()) (void)CompleteIfDone(*told->run);
   told->run = nullptr;
   told->reports.clear();
   told->trials.clear();

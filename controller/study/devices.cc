@@ -97,7 +97,7 @@ absl::Status StudyEngine::CommitDevice(v1::DeviceEvent event) {
 
 std::vector<const ExecutorSnapshot*> StudyEngine::FleetSnapshot() {
   const std::vector<ExecutorSnapshot*> fleet =
-      fleet_.Snapshot(deps_.clock->Steady(), running_);
+      fleet_.Snapshot(deps_.clock->Steady());
   for (ExecutorSnapshot* const executor : fleet) {
     if (executor->kind != v1::AGENT) continue;
     const DeviceRecord& device =

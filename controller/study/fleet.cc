@@ -106,7 +106,6 @@ std::vector<std::string> ProfilesOf(const v1::Hello& hello) {
 ExecutorSnapshot SnapshotOf(const std::string& name, const v1::Hello& hello) {
   return {.name = name,
           .kind = hello.kind(),
-          .host_id = hello.host_id(),
           .slots = hello.slots(),
           .device_classes = {hello.device_classes().begin(),
                              hello.device_classes().end()},
@@ -221,7 +220,10 @@ absl::StatusOr<Executor*> Fleet::Connect(const v1::Hello& hello,
       return absl::ResourceExhaustedError(absl::StrCat(
           "the controller knows ", kMaxExecutors, " executors already"));
     }
-    it = executors_.emplace(name, Executor{.name = name}).first;
+    it = executors_
+             .emplace(name,
+                      Executor{.name = name, .running = running_->Watch(name)})
+             .first;
   }
   Executor& executor = it->second;
   const std::string& before = executor.hello.incarnation();
@@ -253,7 +255,8 @@ absl::StatusOr<Executor*> Fleet::Connect(const v1::Hello& hello,
   executor.connect_time = now;
   executor.last_seen = now;
   executor.session_id = absl::StrCat(name, "#", ++last_session_);
-  sessions_[executor.session_id] = name;
+  sessions_[executor.session_id] = &executor;
+  in_order_.clear();
   return &executor;
 }
 
@@ -274,7 +277,7 @@ void Fleet::Drain(Executor& executor) {
 
 Executor* Fleet::FindSession(const std::string& session_id) {
   const auto it = sessions_.find(session_id);
-  return it == sessions_.end() ? nullptr : Find(it->second);
+  return it == sessions_.end() ? nullptr : it->second;
 }
 
 Executor* Fleet::Find(const std::string& name) {
@@ -329,29 +332,44 @@ void Fleet::RecordHandBack(Executor& executor, absl::Time steady) {
   ++executor.hand_backs;
 }
 
-void Fleet::Forget(absl::Time now, absl::Time steady,
-                   const RunningTasks& running) {
+void Fleet::Forget(absl::Time now, absl::Time steady) {
   for (auto it = executors_.begin(); it != executors_.end();) {
     const Executor& executor = it->second;
     if (!executor.connected() && executor.last_seen + kForgetAfter < now &&
-        !executor.quarantined(steady) &&
-        running.OfExecutor(executor.name).all() == 0) {
+        !executor.quarantined(steady) && executor.running->all() == 0) {
+      running_->Unwatch(executor.name);
       it = executors_.erase(it);
+      in_order_.clear();
     } else {
       ++it;
     }
   }
 }
 
-std::vector<ExecutorSnapshot*> Fleet::Snapshot(absl::Time steady,
-                                               const RunningTasks& running) {
-  std::vector<ExecutorSnapshot*> fleet;
-  fleet.reserve(executors_.size());
+void Fleet::Arrange() {
+  in_order_.clear();
+  in_order_.reserve(executors_.size());
+  absl::flat_hash_map<absl::string_view, int> hosts;
   for (auto& [name, executor] : executors_) {
-    ExecutorSnapshot& snapshot = executor.snapshot;
-    snapshot.accepts = executor.state(steady) == v1::Executor::CONNECTED &&
-                       steady >= executor.rest_end;
-    snapshot.running = running.OfExecutor(name);
+    const std::string& host = executor.hello.host_id();
+    executor.snapshot.host =
+        host.empty()
+            ? 0
+            : hosts.try_emplace(host, static_cast<int>(hosts.size()) + 1)
+                  .first->second;
+    in_order_.push_back(&executor);
+  }
+}
+
+std::vector<ExecutorSnapshot*> Fleet::Snapshot(absl::Time steady) {
+  if (in_order_.size() != executors_.size()) Arrange();
+  std::vector<ExecutorSnapshot*> fleet;
+  fleet.reserve(in_order_.size());
+  for (Executor* const executor : in_order_) {
+    ExecutorSnapshot& snapshot = executor->snapshot;
+    snapshot.accepts = executor->state(steady) == v1::Executor::CONNECTED &&
+                       steady >= executor->rest_end;
+    snapshot.running = *executor->running;
     fleet.push_back(&snapshot);
   }
   return fleet;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -42,6 +43,7 @@ struct Executor {
   // What the scheduler sees of it. `accepts` and what follows from the farm and
   // from running tasks are as Fleet::Snapshot was asked last.
   ExecutorSnapshot snapshot;
+  const TaskCount* running = nullptr;  // Of RunningTasks; not null.
   std::string session_id;
   std::shared_ptr<ExecutorStream> stream;  // nullptr: lost.
   bool draining = false;
@@ -83,7 +85,9 @@ class Fleet {
   // Lost executors are forgotten after this long.
   static constexpr absl::Duration kForgetAfter = absl::Hours(1);
 
-  explicit Fleet(QuarantineOptions options) : options_(options) {}
+  // `running` must outlive it.
+  Fleet(QuarantineOptions options, RunningTasks* running)
+      : options_(options), running_(running) {}
 
   // INVALID_ARGUMENT names the field of the Hello. Everything in it is bounded.
   static absl::Status CheckHello(const v1::Hello& hello);
@@ -120,12 +124,11 @@ class Fleet {
 
   // Forgets executors lost for long, but those that have a running task.
   // Times named `steady` are Clock::Steady.
-  void Forget(absl::Time now, absl::Time steady, const RunningTasks& running);
+  void Forget(absl::Time now, absl::Time steady);
 
   // Of all executors, in order of their names; they stay where they are as long
   // as their executors are known.
-  std::vector<ExecutorSnapshot*> Snapshot(absl::Time steady,
-                                          const RunningTasks& running);
+  std::vector<ExecutorSnapshot*> Snapshot(absl::Time steady);
   // Slots of connected executors that take tasks.
   int slots() const { return slots_; }
   const std::map<std::string, Executor>& executors() const {
@@ -138,9 +141,16 @@ class Fleet {
                                                       : 0;
   }
 
+  // Sets `in_order_`, and gives the hosts their numbers.
+  void Arrange();
+
   const QuarantineOptions options_;
+  RunningTasks* const running_;
   std::map<std::string, Executor> executors_;
-  std::map<std::string, std::string> sessions_;  // Session to name.
+  // All of them, as Snapshot goes through them: thousands, for each round of
+  // the scheduler. Empty: to be arranged.
+  std::vector<Executor*> in_order_;
+  absl::flat_hash_map<std::string, Executor*> sessions_;
   int64_t last_session_ = 0;
   int slots_ = 0;
 };

@@ -22,8 +22,8 @@ namespace {
 constexpr int kProposalsPerRound = 64;
 constexpr int kRoundsPerPump = 16;
 constexpr int64_t kMaxExternalActive = 10000;
-// Tasks of a kind that a study offers the scheduler beyond the free slots: for
-// measurements that wait for their hosts to be free.
+// Measurements that a study offers the scheduler beyond the free slots: for
+// those that wait for their hosts to be free.
 constexpr int kOfferedBeyond = 16;
 // Tasks handed out in one go.
 constexpr size_t kTasksPerRound = 1024;
@@ -44,7 +44,7 @@ bool StudyEngine::Tick() {
   }
   RetryResults();
   DropUnclaimed();
-  fleet_.Forget(deps_.clock->Now(), deps_.clock->Steady(), running_);
+  fleet_.Forget(deps_.clock->Now(), deps_.clock->Steady());
   EndWithoutEnergy();
   PlanChecks();
   ExpireLeases();
@@ -54,15 +54,22 @@ bool StudyEngine::Tick() {
   return more;
 }
 
+bool StudyEngine::GoOn() {
+  DurableLock lock(this);
+  return Pump();
+}
+
 // Returns true if there is more to do at once.
 bool StudyEngine::Pump() {
   int allowance = kProposalsPerRound;
   for (int round = 0; round < kRoundsPerPump; ++round) {
+    // If the store is away, the timer tries again.
     for (auto& [id, run] : studies_) {
-      if (!run->broken.ok() || run->state.ended()) continue;
-      if (absl::Status status = Settle(*run, &allowance); !status.ok()) {
-        return false;  // The store is away: the timer tries again.
-      }
+      if (!SettleReplay(*run, &allowance).ok()) return false;
+    }
+    if (!BeginTrials(&allowance).ok()) return false;
+    for (auto& [id, run] : studies_) {
+      if (!CompleteIfDone(*run).ok()) return false;
     }
     const absl::StatusOr<bool> reused = ReuseResults(&allowance);
     if (!reused.ok()) return false;
@@ -92,19 +99,36 @@ absl::Duration StudyEngine::WorkTime(const Run& run) const {
   return run.state.WorkTime(deps_.clock->Now(), run.taken_up);
 }
 
-int64_t StudyEngine::MaxParallel(const Run& run) const {
-  constexpr int64_t kLeast = 4;
-  const v1::StudySpec& spec = run.state.spec();
-  if (spec.max_parallel_trials() > 0) return spec.max_parallel_trials();
-  if (spec.has_external()) return kMaxExternalActive;
-  if (spec.has_replay()) return spec.replay().workers();
-  return std::max<int64_t>(kLeast, 2 * fleet_.slots());
-}
-
 int64_t StudyEngine::Room(const Run& run) const {
   if (!run.broken.ok() || run.state.state() != v1::Study::RUNNING) return 0;
-  return MaxParallel(run) - (static_cast<int64_t>(run.state.active().size()) -
-                             run.state.paused_count());
+  const v1::StudySpec& spec = run.state.spec();
+  const int64_t active = static_cast<int64_t>(run.state.active().size()) -
+                         run.state.paused_count();
+  if (spec.max_parallel_trials() > 0) {
+    return spec.max_parallel_trials() - active;
+  }
+  if (spec.has_external()) return kMaxExternalActive - active;
+  if (spec.has_replay()) return spec.replay().workers() - active;
+  // Enough to wait that nobody is idle, and no more: who is proposed later is
+  // proposed with more known. Studies share what is free.
+  constexpr int64_t kLeast = 4;
+  constexpr int64_t kWaiting = 64;
+  const int64_t slots = fleet_.slots();
+  const int64_t studies = std::max<int64_t>(
+      1, std::count_if(studies_.begin(), studies_.end(), [](const auto& other) {
+        return other.second->broken.ok() &&
+               other.second->state.state() == v1::Study::RUNNING &&
+               !other.second->state.spec().has_external() &&
+               !other.second->state.spec().has_replay();
+      }));
+  int64_t waiting = 0;
+  for (const StageFacts& facts : run.stages) {
+    waiting += static_cast<int64_t>(facts.queued.size());
+  }
+  const int64_t free = std::max<int64_t>(0, slots - running_.All().all());
+  return std::min(
+      std::max(kLeast, 2 * slots) - active,
+      std::max(kLeast, (free + std::min(slots, kWaiting)) / studies) - waiting);
 }
 
 bool StudyEngine::MayPropose(const Run& run) const {
@@ -117,29 +141,27 @@ std::optional<int64_t> StudyEngine::PromotionOf(const Run& run) const {
                        /*proposing=*/!BudgetUsed(run));
 }
 
-absl::StatusOr<bool> StudyEngine::Promote(Run& run) {
+bool StudyEngine::AddPromotion(const Run& run, Batch* batch) const {
   const std::optional<int64_t> promoted = PromotionOf(run);
   if (!promoted) return false;
   const TrialRecord& trial = *run.state.FindTrial(*promoted);
   const int epochs = trial.stages[trial.CurrentStage()].key.rung_epochs;
-  v1::JournalEvent event;
-  event.mutable_trial_promoted()->set_trial(*promoted);
-  event.mutable_trial_promoted()->set_rung_epochs(epochs);
-  HWNAS_RETURN_IF_ERROR(
-      Commit(run, {event}, *promoted,
-             absl::StrCat("trial ", *promoted, " promoted to epoch ", epochs)));
+  auto* event = batch->events.emplace_back().mutable_trial_promoted();
+  event->set_trial(*promoted);
+  event->set_rung_epochs(epochs);
+  batch->changes.push_back(
+      {*promoted,
+       absl::StrCat("trial ", *promoted, " promoted to epoch ", epochs)});
   return true;
 }
 
-absl::StatusOr<int> StudyEngine::Begin(Run& run, int count) {
-  HWNAS_ASSIGN_OR_RETURN(const bool promoted, Promote(run));
-  if (promoted) return 1;
+absl::StatusOr<int> StudyEngine::AddBegun(Run& run, int count, Batch* batch) {
+  if (AddPromotion(run, batch)) return 1;
   if (BudgetUsed(run)) return 0;
-  HWNAS_ASSIGN_OR_RETURN(const int proposed, Propose(run, count));
+  HWNAS_ASSIGN_OR_RETURN(const int proposed, AddProposals(run, count, batch));
   if (proposed > 0 || !BudgetUsed(run)) return proposed;
   // The space has nothing new: some may go on that did not before.
-  HWNAS_ASSIGN_OR_RETURN(const bool goes_on, Promote(run));
-  return goes_on ? 1 : 0;
+  return AddPromotion(run, batch) ? 1 : 0;
 }
 
 absl::Status StudyEngine::Complete(Run& run) {
@@ -169,28 +191,43 @@ absl::Status StudyEngine::Complete(Run& run) {
   return absl::OkStatus();
 }
 
-absl::Status StudyEngine::Settle(Run& run, int* allowance) {
-  if (run.replay != nullptr) {
-    HWNAS_RETURN_IF_ERROR(SettleReplay(run, allowance));
+absl::Status StudyEngine::BeginTrials(int* allowance) {
+  for (bool more = true; more;) {
+    more = false;
+    std::vector<std::pair<Run*, Batch>> batches;
+    for (auto& [id, run] : studies_) {
+      // The trials of an external study are proposed when somebody asks.
+      if (*allowance <= 0 || run->replay != nullptr ||
+          run->state.spec().has_external()) {
+        continue;
+      }
+      const int64_t room = Room(*run);
+      if (room <= 0) continue;
+      // With rungs the next to begin may be one that pauses.
+      const int64_t count =
+          run->fidelity
+              ? 1
+              : std::min(
+                    {int64_t{*allowance}, room,
+                     run->state.spec().budget().trials() -
+                         static_cast<int64_t>(run->state.trials().size())});
+      Batch batch;
+      HWNAS_ASSIGN_OR_RETURN(
+          const int begun,
+          AddBegun(*run, static_cast<int>(std::max<int64_t>(1, count)),
+                   &batch));
+      *allowance -= begun;
+      if (begun > 0) batches.emplace_back(run.get(), std::move(batch));
+    }
+    for (const absl::Status& status : CommitTogether(std::move(batches))) {
+      HWNAS_RETURN_IF_ERROR(status);
+      more = true;
+    }
   }
-  // The trials of an external study are proposed when somebody asks.
-  const bool by_fleet =
-      run.replay == nullptr && !run.state.spec().has_external();
-  while (by_fleet && *allowance > 0 && HasRoom(run)) {
-    const StudyState& state = run.state;
-    // With rungs the next to begin may be one that pauses.
-    const int64_t count =
-        run.fidelity
-            ? 1
-            : std::min({int64_t{*allowance}, Room(run),
-                        state.spec().budget().trials() -
-                            static_cast<int64_t>(state.trials().size())});
-    HWNAS_ASSIGN_OR_RETURN(
-        const int begun,
-        Begin(run, static_cast<int>(std::max<int64_t>(1, count))));
-    if (begun == 0) break;
-    *allowance -= begun;
-  }
+  return absl::OkStatus();
+}
+
+absl::Status StudyEngine::CompleteIfDone(Run& run) {
   const bool idle = static_cast<int64_t>(run.state.active().size()) ==
                     run.state.paused_count();
   if (run.broken.ok() && run.state.state() == v1::Study::RUNNING && idle &&
@@ -272,21 +309,21 @@ void StudyEngine::AddProposed(const Run& run, const Proposal& proposal,
   batch->changes.push_back(std::move(change));
 }
 
-absl::StatusOr<int> StudyEngine::Propose(Run& run, int count) {
+absl::StatusOr<int> StudyEngine::AddProposals(Run& run, int count,
+                                              Batch* batch) {
   HWNAS_ASSIGN_OR_RETURN(const std::vector<Proposal> proposals,
                          Suggest(run, std::min(count, run.propose_at_once)));
   const std::vector<StageKey> stages = StagesOf(run.state.spec());
   const bool screened = !stages.empty() && stages[0].kind == v1::SCREEN;
   run.propose_at_once = std::min(kProposalsPerRound, 2 * run.propose_at_once);
-  Batch batch;
   int proposed = 0;
   for (const Proposal& proposal : proposals) {
     ++proposed;
-    AddProposed(run, proposal, &batch);
+    AddProposed(run, proposal, batch);
     if (run.replay != nullptr) {
-      AppendReplay(run, proposal.number, proposal.architecture, &batch.events,
-                   &batch.changes.back().message);
-    } else if (!screened || !AddScreened(run, proposal, &batch)) {
+      AppendReplay(run, proposal.number, proposal.architecture, &batch->events,
+                   &batch->changes.back().message);
+    } else if (!screened || !AddScreened(run, proposal, batch)) {
       continue;
     }
     // What became of it decides about the next: the strategy must see a trial
@@ -295,7 +332,6 @@ absl::StatusOr<int> StudyEngine::Propose(Run& run, int count) {
     run.propose_at_once = 1;
     break;
   }
-  HWNAS_RETURN_IF_ERROR(Commit(run, std::move(batch)));
   return proposed;
 }
 
@@ -329,26 +365,35 @@ bool StudyEngine::AddScreened(const Run& run, const Proposal& proposal,
 
 absl::StatusOr<bool> StudyEngine::ReuseResults(int* allowance) {
   bool any = false;
-  for (auto& [id, run] : studies_) {
-    if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING) continue;
-    // In their order, so that a restart goes the same way.
-    for (auto it = run->newly_queued.begin();
-         *allowance > 0 && it != run->newly_queued.end();) {
-      const TrialRecord& trial = *run->state.FindTrial(*it);
-      const int current = trial.CurrentStage();
-      std::optional<v1::StageFinished> known =
-          trial.state == v1::Trial::ACTIVE ? KnownResult(*run, trial, current)
-                                           : std::nullopt;
-      if (!known) {
-        it = run->newly_queued.erase(it);
+  // What follows from an append may be known as well: the next stage of a
+  // trial.
+  for (bool more = true; more;) {
+    more = false;
+    std::vector<std::pair<Run*, Batch>> batches;
+    for (auto& [id, run] : studies_) {
+      if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING) {
         continue;
       }
-      --*allowance;
-      HWNAS_RETURN_IF_ERROR(
-          FinishStage(*run, trial, current, *std::move(known)));
-      any = true;
-      // Its next stage may be known as well, and so may others' now.
-      it = run->newly_queued.begin();
+      Batch batch;
+      // In their order, so that a restart goes the same way.
+      std::set<int64_t>& queued = run->newly_queued;
+      while (*allowance > 0 && !queued.empty()) {
+        const TrialRecord& trial =
+            *run->state.FindTrial(queued.extract(queued.begin()).value());
+        if (trial.state != v1::Trial::ACTIVE) continue;
+        const int current = trial.CurrentStage();
+        if (std::optional<v1::StageFinished> known =
+                KnownResult(*run, trial, current)) {
+          --*allowance;
+          AddFinished(*run, trial, current, *std::move(known), &batch);
+        }
+      }
+      if (!batch.events.empty())
+        batches.emplace_back(run.get(), std::move(batch));
+    }
+    for (const absl::Status& status : CommitTogether(std::move(batches))) {
+      HWNAS_RETURN_IF_ERROR(status);
+      any = more = true;
     }
   }
   return any;
@@ -534,9 +579,11 @@ void StudyEngine::OfferTasks(Run& run, int count,
   const StudyState& state = run.state;
   const v1::MeasureSpec& measure = state.spec().measure();
   for (const StageFacts& facts : run.stages) {
+    const int most =
+        facts.key.kind == v1::MEASURE ? count + kOfferedBeyond : count;
     int offered = 0;
     for (const int64_t number : facts.queued) {
-      if (offered == count) break;
+      if (offered == most) break;
       const TrialRecord& trial = *state.FindTrial(number);
       const int current = trial.CurrentStage();
       const StageRecord& stage = trial.stages[current];
@@ -584,12 +631,12 @@ absl::StatusOr<bool> StudyEngine::ScheduleTasks() {
     if (!executor->accepts) continue;
     free += std::max(0, executor->slots - executor->running.all());
   }
+  if (free == 0) return false;
   std::vector<Source> sources;
   for (auto& [id, run] : studies_) {
     if (!run->broken.ok() || run->state.state() != v1::Study::RUNNING) continue;
-    OfferTasks(
-        *run, std::min(free, static_cast<int>(kTasksPerRound)) + kOfferedBeyond,
-        &input.queue, &sources);
+    OfferTasks(*run, std::min(free, static_cast<int>(kTasksPerRound)),
+               &input.queue, &sources);
   }
   for (auto& [id, profile] : profiles_) {
     if (!profile.executor.empty()) continue;

@@ -171,12 +171,14 @@ Evidence StudyEngine::EvidenceOf(const Run& run) const {
 }
 
 absl::Status StudyEngine::SettleReplay(Run& run, int* allowance) {
-  while (*allowance > 0 && run.broken.ok() &&
+  while (*allowance > 0 && run.replay != nullptr && run.broken.ok() &&
          run.state.state() == v1::Study::RUNNING) {
     --*allowance;
     HWNAS_ASSIGN_OR_RETURN(bool moved, StartReplay(run));
     if (!moved && HasRoom(run)) {
-      HWNAS_ASSIGN_OR_RETURN(const int begun, Begin(run, 1));
+      Batch batch;
+      HWNAS_ASSIGN_OR_RETURN(const int begun, AddBegun(run, 1, &batch));
+      HWNAS_RETURN_IF_ERROR(Commit(run, std::move(batch)));
       moved = begun > 0;
     }
     if (!moved && run.broken.ok()) {

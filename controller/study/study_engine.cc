@@ -48,7 +48,7 @@ StudyEngine::StudyEngine(const EngineOptions& options,
       deps_(dependencies),
       analytic_(CreateAnalyticEstimator()),
       replay_tables_(options.tables_dir),
-      fleet_(options.quarantine) {}
+      fleet_(options.quarantine, &running_) {}
 
 StudyEngine::~StudyEngine() = default;
 

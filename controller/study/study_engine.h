@@ -135,6 +135,8 @@ class StudyEngine {
   // Expires leases, ends quarantines, retries what the store refused. Returns
   // true if there is more to do at once.
   bool Tick();
+  // Only that. Returns the same.
+  bool GoOn();
 
   // ---- Studies (see StudyService) ----
   absl::StatusOr<v1::Study> CreateStudy(const v1::CreateStudyRequest& request);
@@ -530,9 +532,12 @@ class StudyEngine {
 
   // -- The loop (loop.cc) --
   bool Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Proposes up to `*allowance` trials; ends the study when all is done.
-  absl::Status Settle(Run& run, int* allowance)
+  // Begins up to `*allowance` trials of the studies that the fleet evaluates, a
+  // few of each in turn, and one append for each together.
+  absl::Status BeginTrials(int* allowance)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Ends the study when all is done.
+  absl::Status CompleteIfDone(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // -- Ask and tell (ask_tell.cc) --
   absl::Status Ask(const std::string& study_id, int count,
                    const std::string& client, v1::AskTrialsResponse* response,
@@ -563,11 +568,13 @@ class StudyEngine {
   // Who is to go on to the next rung; nullopt if nobody is.
   std::optional<int64_t> PromotionOf(const Run& run) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Each of the next three adds to a batch what is to be appended.
   // Lets that one go on. False if there is none.
-  absl::StatusOr<bool> Promote(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool AddPromotion(const Run& run, Batch* batch) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Lets a paused trial go on, or proposes up to `count` new ones. Returns how
-  // many have begun.
-  absl::StatusOr<int> Begin(Run& run, int count)
+  // many begin.
+  absl::StatusOr<int> AddBegun(Run& run, int count, Batch* batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Nobody goes on any more: ends paused trials, and the study.
   absl::Status Complete(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -594,12 +601,10 @@ class StudyEngine {
   bool BudgetUsed(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Duration WorkTime(const Run& run) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  int64_t MaxParallel(const Run& run) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Up to `count`, in one append; fewer if the strategy has to see what became
-  // of one before it proposes more. Returns how many; 0: the strategy has
-  // nothing to propose now.
-  absl::StatusOr<int> Propose(Run& run, int count)
+  // Up to `count`; fewer if the strategy has to see what became of one before
+  // it proposes more. Returns how many; 0: the strategy has nothing to propose
+  // now.
+  absl::StatusOr<int> AddProposals(Run& run, int count, Batch* batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Adds what screening says of a proposal. True if that ends the trial.
   bool AddScreened(const Run& run, const Proposal& proposal, Batch* batch) const

@@ -121,10 +121,8 @@ absl::StatusOr<std::vector<Proposal>> BasicStrategy::Suggest(
   // Never reallocated: `taken` refers to the digests in it.
   proposals.reserve(request.count);
   Taken taken;
-  taken.digests.reserve(request.pending.size() + request.count);
-  for (const Proposal& pending : request.pending) {
-    taken.digests.insert(pending.digest);
-  }
+  taken.digests.reserve(request.count);
+  FollowPending(request.pending);
   const int64_t earlier =
       observation_count_ + static_cast<int64_t>(request.pending.size());
   BeginSuggest(request);
@@ -137,6 +135,30 @@ absl::StatusOr<std::vector<Proposal>> BasicStrategy::Suggest(
     taken.digests.insert(proposals.back().digest);
   }
   return proposals;
+}
+
+void BasicStrategy::FollowPending(absl::Span<const Proposal> pending) {
+  std::vector<PendingTrial> now;
+  now.reserve(pending.size());
+  size_t next = 0;
+  const auto drop = [this, &next] {
+    const auto it = pending_digests_.find(pending_[next++].digest);
+    if (--it->second == 0) pending_digests_.erase(it);
+  };
+  for (const Proposal& trial : pending) {
+    while (next < pending_.size() && pending_[next].number < trial.number) {
+      drop();
+    }
+    if (next < pending_.size() && pending_[next].number == trial.number &&
+        pending_[next].digest == trial.digest) {
+      now.push_back(std::move(pending_[next++]));
+    } else {
+      ++pending_digests_[trial.digest];
+      now.push_back({trial.number, trial.digest});
+    }
+  }
+  while (next < pending_.size()) drop();
+  pending_ = std::move(now);
 }
 
 std::optional<Proposal> BasicStrategy::Propose(int64_t number, int64_t earlier,
@@ -188,7 +210,7 @@ std::optional<std::string> BasicStrategy::DigestIfNew(
     known_choices_.insert(choices);
     return std::nullopt;
   }
-  if (taken.digests.contains(digest)) {
+  if (IsTaken(digest, taken)) {
     taken.choices.insert(choices);
     return std::nullopt;
   }
@@ -233,7 +255,7 @@ std::optional<Proposal> BasicStrategy::ProposeRemaining(int64_t number,
                     remaining_->end());
   std::vector<const Remaining*> left;
   for (const Remaining& point : *remaining_) {
-    if (!taken.digests.contains(point.digest)) left.push_back(&point);
+    if (!IsTaken(point.digest, taken)) left.push_back(&point);
   }
   if (left.empty()) return std::nullopt;
   const Remaining& point = *left[rng.Below(left.size())];

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/numeric/int128.h"
 #include "common/rng.h"
@@ -107,13 +108,19 @@ class BasicStrategy : public Strategy {
   using DigestSet = absl::flat_hash_set<absl::string_view>;
   using ChoiceSet = absl::flat_hash_set<std::vector<int>>;
 
-  // What one Suggest must not propose.
+  // What one Suggest must not propose, beside what is pending.
   struct Taken {
-    DigestSet digests;
+    DigestSet digests;  // Those that it has proposed.
     // Choices seen to have one of them. Only saves time.
     ChoiceSet choices;
   };
 
+  // Brings `pending_` up to date: from one Suggest to the next few change, of
+  // thousands perhaps.
+  void FollowPending(absl::Span<const Proposal> pending);
+  bool IsTaken(absl::string_view digest, const Taken& taken) const {
+    return pending_digests_.contains(digest) || taken.digests.contains(digest);
+  }
   // One new architecture with its digest; nullopt if none was found.
   std::optional<Proposal> Propose(int64_t number, int64_t earlier,
                                   Taken& taken);
@@ -154,6 +161,13 @@ class BasicStrategy : public Strategy {
   absl::flat_hash_set<uint64_t> observed_choices_;
   // Other choices seen to have one of the digests. Only saves time.
   ChoiceSet known_choices_;
+  // What was under evaluation at the last Suggest, and how many have a digest.
+  struct PendingTrial {
+    int64_t number = 0;
+    std::string digest;
+  };
+  std::vector<PendingTrial> pending_;
+  absl::flat_hash_map<std::string, int> pending_digests_;
   // Trials observed.
   int64_t observation_count_ = 0;
   FidelityLift lift_;

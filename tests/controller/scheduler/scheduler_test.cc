@@ -20,11 +20,18 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
+// The number of a host.
+int HostNumber(const std::string& host) {
+  static auto& numbers = *new std::map<std::string, int>{{"", 0}};
+  return numbers.try_emplace(host, static_cast<int>(numbers.size()))
+      .first->second;
+}
+
 ExecutorSnapshot Worker(const std::string& id, const std::string& host = "",
                         int slots = 1) {
   return {.name = "workers/" + id,
           .kind = v1::WORKER,
-          .host_id = host,
+          .host = HostNumber(host),
           .slots = slots,
           .datasets = {"fashion-mnist", "cifar10"}};
 }
@@ -32,7 +39,7 @@ ExecutorSnapshot Worker(const std::string& id, const std::string& host = "",
 ExecutorSnapshot Agent(const std::string& id, const std::string& host = "") {
   return {.name = "agents/" + id,
           .kind = v1::AGENT,
-          .host_id = host,
+          .host = HostNumber(host),
           .device_classes = {"x86_64"},
           .runtimes = {{"onnxruntime", {"fp32"}}}};
 }
@@ -336,6 +343,28 @@ TEST(RunningTasks, CountsEachAsLongAsItLives) {
   }
   EXPECT_EQ(all.OfStudy("s").all(), 0);
   EXPECT_EQ(all.OfUser("ann").all(), 0);
+}
+
+TEST(RunningTasks, AWatchedExecutorsCountIsAlwaysCurrent) {
+  RunningTasks all;
+  RunningTasks::Task before(&all, "s", "ann", "workers/w1", v1::TRAIN);
+  const TaskCount* const count = all.Watch("workers/w1");
+  EXPECT_EQ(count->training, 1);
+  before = RunningTasks::Task();
+  EXPECT_EQ(count->all(), 0);
+  {
+    // Others come and go.
+    std::vector<RunningTasks::Task> tasks;
+    for (int i = 0; i < 1000; ++i) {
+      tasks.emplace_back(&all, "s", "ann", absl::StrCat("workers/v", i),
+                         v1::TRAIN);
+    }
+    tasks.emplace_back(&all, "s", "ann", "workers/w1", v1::MEASURE);
+    EXPECT_EQ(count->measuring, 1);
+  }
+  EXPECT_EQ(count->all(), 0);
+  all.Unwatch("workers/w1");
+  EXPECT_EQ(all.OfExecutor("workers/w1").all(), 0);
 }
 
 TEST(Scheduler, ToleratesLeasesOfUnknownExecutors) {

@@ -399,6 +399,26 @@ TEST(StudyEngine, ProposesManyInOneAppend) {
   EXPECT_LT(h.journals->append_ends().size(), 20u);
 }
 
+TEST(StudyEngine, ProposesHardlyAheadOfTheFreeSlots) {
+  EngineHarness h;
+  for (int i = 0; i < 3; ++i) {
+    v1::Hello hello = WorkerHello(absl::StrCat("w", i), "");
+    hello.set_slots(100);
+    h.Connect(hello);
+  }
+  v1::StudySpec spec = ToySpec(2000);
+  spec.mutable_objectives()->RemoveLast();  // So that nothing is measured.
+  h.Create("a", spec);
+  while (h.engine->Tick()) {
+  }
+  EXPECT_EQ(h.Study("a").progress().running_count(), 300);
+  EXPECT_EQ(h.Study("a").progress().proposed_count(), 300 + 64);
+  h.Create("b", spec);
+  while (h.engine->Tick()) {
+  }
+  EXPECT_EQ(h.Study("b").progress().proposed_count(), 64 / 2);
+}
+
 TEST(StudyEngine, TellsTheHolderOfADeadLeaseToStop) {
   EngineHarness h;
   Session agent = h.Connect(AgentHello("a1", "h"));
