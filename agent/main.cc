@@ -536,8 +536,8 @@ int Main(int argc, char** argv) {
 
   // Models of many megabytes pass through: each shall be mapped by itself, and
   // gone when it is freed. Otherwise the C library learns from the first one to
-  // keep blocks of that size.
-  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  // keep blocks of that size. There are no threads yet.
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);  // NOLINT(concurrency-mt-unsafe)
 
   // Better said now than by each task's own process.
   const auto onnxruntime = CreateOnnxRuntime();

@@ -100,7 +100,7 @@ void SetAction(CLI::App* command, Context* context,
   });
 }
 
-void SetExamples(CLI::App* command, std::vector<std::string> lines) {
+void SetExamples(CLI::App* command, const std::vector<std::string>& lines) {
   std::string text = "Examples:";
   for (const std::string& line : lines) absl::StrAppend(&text, "\n  ", line);
   command->footer(text);
@@ -128,9 +128,9 @@ int RunCli(std::vector<std::string> arguments, Context context) {
                "hwnas submit study.yaml --server ctl:7420",
                "hwnas watch my-study", "hwnas front my-study --output csv",
                "hwnas profile model.onnx --device x86_64", "",
-               "'hwnas COMMAND --help' explains a command. Exit codes: 0 done, "
-               "1 failed, 2 bad",
-               "input or usage, 3 no controller answers, 130 interrupted."});
+               "'hwnas COMMAND --help' explains a command. Exit codes:",
+               "0 done, 1 failed, 2 bad input or usage, 3 no controller",
+               "answers, 130 interrupted."});
   AddRunCommand(&app, &context);
   AddValidateCommand(&app, &context);
   AddSubmitCommand(&app, &context);

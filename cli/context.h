@@ -62,7 +62,7 @@ void SetAction(CLI::App* command, Context* context,
                std::function<absl::Status()> action);
 
 // "Examples:" under a command's help, one line each.
-void SetExamples(CLI::App* command, std::vector<std::string> lines);
+void SetExamples(CLI::App* command, const std::vector<std::string>& lines);
 
 // Parses the arguments (without the program's name), runs the subcommand they
 // name, and returns the exit code.

@@ -62,7 +62,7 @@ const std::vector<KnownData>& AllKnownData() {
 
 absl::Status CheckLocalData(const v1::TrainSpec& train,
                             const std::string& worker_dir) {
-  const std::string name = train.dataset();
+  const std::string& name = train.dataset();
   if (name == "folder") {
     const std::string dir =
         train.data_dir().empty() ? worker_dir : train.data_dir();
@@ -80,7 +80,7 @@ absl::Status CheckLocalData(const v1::TrainSpec& train,
     auto add = [&](const std::string& dir) {
       if (dir.empty()) return;
       places.push_back(dir);
-      places.push_back(dir + "/" + name);
+      places.push_back(absl::StrCat(dir, "/", name));
     };
     add(train.data_dir());
     if (train.data_dir().empty()) {

@@ -18,7 +18,7 @@ absl::StatusOr<OutputFormat> ParseOutputFormat(absl::string_view text);
 
 // One value: what people read, and what programs read. null means absent.
 struct Cell {
-  Cell() = default;
+  Cell() = default;  // NOLINT(bugprone-exception-escape): no value is made.
   Cell(std::string text)  // NOLINT: a cell of text is just its text.
       : text(text), value(std::move(text)) {}
   Cell(const char* text) : Cell(std::string(text)) {}  // NOLINT

@@ -28,85 +28,85 @@ Histogram::BucketBoundaries ShortBuckets() {
 
 ControllerMetrics::ControllerMetrics(
     std::shared_ptr<prometheus::Registry> registry)
-    : registry_(registry),
+    : registry_(std::move(registry)),
       trials_(BuildCounter()
                   .Name("hwnas_trials_total")
                   .Help("Trials that ended, by final state")
-                  .Register(*registry)),
+                  .Register(*registry_)),
       trial_duration_(BuildHistogram()
                           .Name("hwnas_trial_duration_seconds")
                           .Help("From proposal to end of a trial")
-                          .Register(*registry)
+                          .Register(*registry_)
                           .Add({}, LongBuckets())),
       stage_duration_(BuildHistogram()
                           .Name("hwnas_stage_duration_seconds")
                           .Help("From lease to durable result of a stage")
-                          .Register(*registry)),
+                          .Register(*registry_)),
       stages_reused_(BuildCounter()
                          .Name("hwnas_stages_reused_total")
                          .Help("Stages answered by an earlier trial's values")
-                         .Register(*registry)),
+                         .Register(*registry_)),
       leases_expired_(BuildCounter()
                           .Name("hwnas_leases_expired_total")
                           .Help("Leases that ran out")
-                          .Register(*registry)
+                          .Register(*registry_)
                           .Add({})),
       attempts_failed_(BuildCounter()
                            .Name("hwnas_attempts_failed_total")
                            .Help("Attempts that reported an error")
-                           .Register(*registry)),
+                           .Register(*registry_)),
       results_ignored_(BuildCounter()
                            .Name("hwnas_results_ignored_total")
                            .Help("Duplicate or late results")
-                           .Register(*registry)
+                           .Register(*registry_)
                            .Add({})),
       results_invalidated_(
           BuildCounter()
               .Name("hwnas_results_invalidated_total")
               .Help("Measurements taken back since their device was not in "
                     "order")
-              .Register(*registry)
+              .Register(*registry_)
               .Add({})),
       devices_quarantined_(
           BuildCounter()
               .Name("hwnas_devices_quarantined_total")
               .Help("Quarantines by an anchor, a cross-check or a person")
-              .Register(*registry)
+              .Register(*registry_)
               .Add({})),
       queue_wait_(BuildHistogram()
                       .Name("hwnas_queue_wait_seconds")
                       .Help("Time from queued to handed out")
-                      .Register(*registry)),
+                      .Register(*registry_)),
       journal_append_(BuildHistogram()
                           .Name("hwnas_journal_append_seconds")
                           .Help("Time of a durable append to the journal")
-                          .Register(*registry)
+                          .Register(*registry_)
                           .Add({}, ShortBuckets())),
       journal_failures_(BuildCounter()
                             .Name("hwnas_journal_append_failures_total")
                             .Help("Appends that the store refused")
-                            .Register(*registry)
+                            .Register(*registry_)
                             .Add({})),
       rpc_errors_(BuildCounter()
                       .Name("hwnas_rpc_errors_total")
                       .Help("Calls answered with an error, by code")
-                      .Register(*registry)),
+                      .Register(*registry_)),
       queue_length_(BuildGauge()
                         .Name("hwnas_queue_length")
                         .Help("Stages that wait for an executor")
-                        .Register(*registry)),
+                        .Register(*registry_)),
       running_tasks_(BuildGauge()
                          .Name("hwnas_running_tasks")
                          .Help("Stages that an executor works on")
-                         .Register(*registry)),
+                         .Register(*registry_)),
       executors_(BuildGauge()
                      .Name("hwnas_executors")
                      .Help("Workers and agents, by state")
-                     .Register(*registry)),
+                     .Register(*registry_)),
       studies_(BuildGauge()
                    .Name("hwnas_studies")
                    .Help("Studies, by state")
-                   .Register(*registry)) {
+                   .Register(*registry_)) {
   // Present from the start, so that rates have a zero to begin from.
   for (const auto state : {v1::Trial::COMPLETED, v1::Trial::INFEASIBLE,
                            v1::Trial::CANCELLED, v1::Trial::STOPPED}) {

@@ -17,7 +17,8 @@
 #include "absl/strings/strip.h"
 #include "common/files.h"
 
-// Our own ELF header, by courtesy of the linker.
+// Our own ELF header, by courtesy of the linker, which gives it this name.
+// NOLINTNEXTLINE(bugprone-reserved-identifier)
 extern "C" const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
 
 namespace hwnas::fleet {

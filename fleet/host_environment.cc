@@ -68,7 +68,7 @@ std::vector<fs::path> Entries(const fs::path& folder) {
 
 }  // namespace
 
-HostEnvironment::HostEnvironment(std::string root)
+HostEnvironment::HostEnvironment(absl::string_view root)
     : root_(std::string(absl::StripSuffix(root, "/"))) {}
 
 std::string HostEnvironment::ReadText(absl::string_view path) const {

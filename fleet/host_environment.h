@@ -17,7 +17,7 @@ namespace hwnas::fleet {
 // Reads files each time it is asked. Thread-safe.
 class HostEnvironment {
  public:
-  explicit HostEnvironment(std::string root = "/");
+  explicit HostEnvironment(absl::string_view root = "/");
 
   // Everything but threads, runtime and pinned_cores. Governor and frequency
   // are those of `core`.

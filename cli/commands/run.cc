@@ -210,7 +210,8 @@ class EmbeddedRun {
     const std::string port_file = folder_->Path("store/ports.json");
     std::error_code error;
     fs::remove(port_file, error);
-    // Its store is this folder, whatever a cluster's is.
+    // Its store is this folder, whatever a cluster's is. No other thread runs
+    // yet. NOLINTNEXTLINE(concurrency-mt-unsafe)
     unsetenv("HWNAS_STORE_URL");
     HWNAS_RETURN_IF_ERROR(supervisor_.Start(
         {"controller",

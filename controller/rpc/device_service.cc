@@ -60,10 +60,10 @@ class Listener final : public ProfileListener {
 // One call of ProfileModel.
 class ProfileReactor final : public UpdateStream<v1::ProfileModelUpdate> {
  public:
-  ProfileReactor(StudyEngine* engine, Access* access, Access::Caller caller,
-                 ControllerMetrics* metrics, SerialQueue* queue,
-                 v1::ProfileModelRequest request)
-      : UpdateStream(queue, access, std::move(caller)),
+  ProfileReactor(StudyEngine* engine, Access* access,
+                 const Access::Caller& caller, ControllerMetrics* metrics,
+                 SerialQueue* queue, v1::ProfileModelRequest request)
+      : UpdateStream(queue, access, caller),
         engine_(engine),
         metrics_(metrics),
         listener_(std::make_shared<Listener>([this] { Poke(); })) {

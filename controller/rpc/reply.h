@@ -23,8 +23,9 @@ inline grpc::Status Reply(ControllerMetrics* metrics,
 template <typename T>
 grpc::Status Reply(ControllerMetrics* metrics, absl::StatusOr<T> result,
                    T* response) {
-  if (result.ok()) *response = *std::move(result);
-  return Reply(metrics, result.status());
+  const absl::Status status = result.status();
+  if (status.ok()) *response = *std::move(result);
+  return Reply(metrics, status);
 }
 
 }  // namespace hwnas::controller

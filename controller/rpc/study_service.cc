@@ -77,10 +77,10 @@ class Watcher final : public StudyWatcher {
 class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
  public:
   // `study_id`: or why it must not be watched.
-  WatchReactor(StudyEngine* engine, Access* access, Access::Caller caller,
-               ControllerMetrics* metrics, SerialQueue* queue,
-               const absl::StatusOr<std::string>& study_id)
-      : UpdateStream(queue, access, std::move(caller)),
+  WatchReactor(StudyEngine* engine, Access* access,
+               const Access::Caller& caller, ControllerMetrics* metrics,
+               SerialQueue* queue, const absl::StatusOr<std::string>& study_id)
+      : UpdateStream(queue, access, caller),
         engine_(engine),
         metrics_(metrics) {
     queue->Post([this, study_id] { Begin(study_id); });

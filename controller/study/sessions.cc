@@ -29,7 +29,7 @@ absl::StatusOr<std::string> StudyEngine::Connect(
   bool other_incarnation = false;
   HWNAS_ASSIGN_OR_RETURN(
       Executor * executor,
-      fleet_.Connect(hello, stream, now, &other_incarnation));
+      fleet_.Connect(hello, std::move(stream), now, &other_incarnation));
   const std::string name = executor->name;
   const std::string session_id = executor->session_id;
 
@@ -65,7 +65,7 @@ absl::StatusOr<std::string> StudyEngine::Connect(
         ref.trial->stages[ref.stage].state != v1::TrialStage::FINISHED;
     if (!useful) *welcome->add_dropped_leases() = lease;
   }
-  stream->Send(response);
+  executor->stream->Send(response);
   deps_.logger->info(
       "event=connected executor={} session={} slots={} host={} held={}", name,
       session_id, hello.slots(), Truncated(hello.host_id(), 64),

@@ -26,7 +26,7 @@ class FleetCommandsTest : public ::testing::Test {
  protected:
   FleetCommandsTest()
       : dir_(absl::StrCat(::testing::TempDir(), "/hwnas_fleet_", getpid())),
-        path_(std::getenv("PATH")) {  // NOLINT(concurrency-mt-unsafe)
+        path_(std::getenv("PATH")) {
     fs::remove_all(dir_);
     fs::create_directories(dir_ + "/bin");
     SetPath(absl::StrCat(dir_, "/bin:", path_));
@@ -51,7 +51,7 @@ class FleetCommandsTest : public ::testing::Test {
   }
 
   static void SetPath(const std::string& path) {
-    setenv("PATH", path.c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
+    setenv("PATH", path.c_str(), 1);
   }
   void Program(const std::string& name, const std::string& script) {
     const std::string path = absl::StrCat(dir_, "/bin/", name);

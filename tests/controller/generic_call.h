@@ -4,6 +4,7 @@
 #include <chrono>
 #include <future>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -28,8 +29,9 @@ inline Answer Call(int port, const std::string& method,
   const grpc::ByteBuffer request(&slice, 1);
   grpc::ByteBuffer response;
   std::promise<grpc::Status> done;
-  stub.UnaryCall(&context, method, {}, &request, &response,
-                 [&](grpc::Status status) { done.set_value(status); });
+  stub.UnaryCall(
+      &context, method, {}, &request, &response,
+      [&](grpc::Status status) { done.set_value(std::move(status)); });
   Answer answer{.status = done.get_future().get()};
   std::vector<grpc::Slice> slices;
   if (answer.status.ok() && response.Dump(&slices).ok()) {

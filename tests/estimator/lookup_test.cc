@@ -182,9 +182,9 @@ TEST(LookupTable, RefusesOtherFiles) {
   for (const char* text :
        {"", "[]", "{}", "{\"hwnas_lookup_table\": 9}",
         "{\"hwnas_lookup_table\": 1, \"device_class\": 3}",
-        "{\"hwnas_lookup_table\": 1, \"device_class\": \"x\", \"runtime\": "
-        "\"r\", \"precision\": \"p\", \"threads\": 1, \"batch\": 1, "
-        "\"kernels\": {\"a\": {}}, \"networks\": {}}"}) {
+        R"({"hwnas_lookup_table": 1, "device_class": "x", "runtime": "r",
+            "precision": "p", "threads": 1, "batch": 1,
+            "kernels": {"a": {}}, "networks": {}})"}) {
     const auto table = LookupTable::FromJson(text);
     EXPECT_EQ(table.status().code(), absl::StatusCode::kInvalidArgument)
         << text;

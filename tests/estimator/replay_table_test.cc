@@ -290,7 +290,7 @@ TEST(ResolveKeys, GivesEachDecisionItsColumn) {
   EXPECT_THAT((*keys)[1].codes, ElementsAre("1", "2", "3"));
   EXPECT_EQ((*keys)[2].column, "col1");
 
-  const auto error = [&](std::vector<ReplayKey> keys) {
+  const auto error = [&](const std::vector<ReplayKey>& keys) {
     return std::string(ResolveKeys(keys, decisions).status().message());
   };
   EXPECT_THAT(error({{.columns = {"p{0..3}"}}}),

@@ -66,4 +66,4 @@ inline CsvTable ReadCsv(const std::string& path) {
     GTEST_SKIP() << "benchmark tables not found: set HWNAS_DATA_DIR or put " \
                     "them in ../shared/data";                                \
   }                                                                          \
-  const std::string dir = *hwnas_data_dir_
+  const std::string& dir = *hwnas_data_dir_

@@ -89,7 +89,7 @@ void SetDeadline(grpc::ClientContext* context, int seconds) {
 // controllers, and remembers what was acknowledged.
 class Evaluator {
  public:
-  Evaluator(std::shared_ptr<grpc::Channel> channel, std::string study)
+  Evaluator(const std::shared_ptr<grpc::Channel>& channel, std::string study)
       : trials_(v1::TrialService::NewStub(channel)), study_(std::move(study)) {
     thread_ = std::thread([this] { Run(); });
   }

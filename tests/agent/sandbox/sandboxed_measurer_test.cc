@@ -70,7 +70,7 @@ std::string Attack() {
   attempt("no /proc", !ReadFile("/proc/self/status", 1 << 16).ok());
   // Where the temperatures are.
   std::error_code error;
-  std::filesystem::directory_iterator("/sys/class", error);
+  const std::filesystem::directory_iterator folders("/sys/class", error);
   attempt("no folders", static_cast<bool>(error));
   return absl::StrJoin(worked, ", ");
 }

@@ -39,7 +39,7 @@ class RungBuilder {
     return *this;
   }
   // One with a single objective.
-  RungBuilder& Losses(std::vector<double> losses, int first_rung = 0) {
+  RungBuilder& Losses(const std::vector<double>& losses, int first_rung = 0) {
     std::vector<Evaluation> results;
     for (const double loss : losses) results.push_back(Loss(loss));
     return Trial(std::move(results), first_rung);

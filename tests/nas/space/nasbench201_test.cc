@@ -15,7 +15,8 @@ namespace {
 
 using testing::HasSubstr;
 
-std::unique_ptr<Nasbench201Space> MakeSpace(Nasbench201Config config = {}) {
+std::unique_ptr<Nasbench201Space> MakeSpace(
+    const Nasbench201Config& config = {}) {
   return Nasbench201Space::Create(config).value();
 }
 
