@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <numeric>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "estimator/correlation.h"
 #include "gtest/gtest.h"
 #include "nas/space/space_factory.h"
 #include "tests/fakes/benchmark_data.h"
@@ -66,37 +66,6 @@ TEST(ExpectedLogSynFlow, NoDepthOverflows) {
   EXPECT_GT(score, 0);
 }
 
-// Average ranks.
-std::vector<double> Ranks(const std::vector<double>& values) {
-  std::vector<size_t> order(values.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(),
-            [&](size_t a, size_t b) { return values[a] < values[b]; });
-  std::vector<double> ranks(values.size());
-  for (size_t i = 0, end = 0; i < order.size(); i = end) {
-    while (end < order.size() && values[order[end]] == values[order[i]]) ++end;
-    for (size_t k = i; k < end; ++k) {
-      ranks[order[k]] = static_cast<double>(i + end) / 2;
-    }
-  }
-  return ranks;
-}
-
-double Correlation(const std::vector<double>& a, const std::vector<double>& b) {
-  const auto mean = [](const std::vector<double>& v) {
-    return std::accumulate(v.begin(), v.end(), 0.0) /
-           static_cast<double>(v.size());
-  };
-  const double mean_a = mean(a), mean_b = mean(b);
-  double ab = 0, aa = 0, bb = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    ab += (a[i] - mean_a) * (b[i] - mean_b);
-    aa += (a[i] - mean_a) * (a[i] - mean_a);
-    bb += (b[i] - mean_b) * (b[i] - mean_b);
-  }
-  return ab / std::sqrt(aa * bb);
-}
-
 // The table's were computed by others, by back-propagation.
 TEST(ExpectedLogSynFlow, IsThePublishedScoreOfAllNasbench201Cells) {
   HWNAS_REQUIRE_DATA(dir);
@@ -114,7 +83,7 @@ TEST(ExpectedLogSynFlow, IsThePublishedScoreOfAllNasbench201Cells) {
         std::stod(scores.rows[i][scores.Column("logsynflow_cifar10")]));
     difference.push_back(std::abs(ours.back() / published.back() - 1));
   }
-  EXPECT_GT(Correlation(Ranks(ours), Ranks(published)), 0.985);
+  EXPECT_GT(SpearmanCorrelation(ours, published), 0.985);
   std::nth_element(difference.begin(),
                    difference.begin() + difference.size() / 2,
                    difference.end());
