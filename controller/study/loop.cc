@@ -99,7 +99,12 @@ absl::Duration StudyEngine::WorkTime(const Run& run) const {
   return run.state.WorkTime(deps_.clock->Now(), run.taken_up);
 }
 
-int64_t StudyEngine::Room(const Run& run) const {
+bool StudyEngine::IsOfFleet(const Run& run) {
+  return run.broken.ok() && run.state.state() == v1::Study::RUNNING &&
+         !run.state.spec().has_external() && !run.state.spec().has_replay();
+}
+
+int64_t StudyEngine::Room(const Run& run, int64_t sharing) const {
   if (!run.broken.ok() || run.state.state() != v1::Study::RUNNING) return 0;
   const v1::StudySpec& spec = run.state.spec();
   const int64_t active = static_cast<int64_t>(run.state.active().size()) -
@@ -110,25 +115,18 @@ int64_t StudyEngine::Room(const Run& run) const {
   if (spec.has_external()) return kMaxExternalActive - active;
   if (spec.has_replay()) return spec.replay().workers() - active;
   // Enough to wait that nobody is idle, and no more: who is proposed later is
-  // proposed with more known. Studies share what is free.
+  // proposed with more known.
   constexpr int64_t kLeast = 4;
   constexpr int64_t kWaiting = 64;
   const int64_t slots = fleet_.slots();
-  const int64_t studies = std::max<int64_t>(
-      1, std::count_if(studies_.begin(), studies_.end(), [](const auto& other) {
-        return other.second->broken.ok() &&
-               other.second->state.state() == v1::Study::RUNNING &&
-               !other.second->state.spec().has_external() &&
-               !other.second->state.spec().has_replay();
-      }));
+  const int64_t free = std::max<int64_t>(0, slots - running_.All().all());
   int64_t waiting = 0;
   for (const StageFacts& facts : run.stages) {
     waiting += static_cast<int64_t>(facts.queued.size());
   }
-  const int64_t free = std::max<int64_t>(0, slots - running_.All().all());
   return std::min(
       std::max(kLeast, 2 * slots) - active,
-      std::max(kLeast, (free + std::min(slots, kWaiting)) / studies) - waiting);
+      std::max(kLeast, (free + std::min(slots, kWaiting)) / sharing) - waiting);
 }
 
 bool StudyEngine::MayPropose(const Run& run) const {
@@ -192,16 +190,16 @@ absl::Status StudyEngine::Complete(Run& run) {
 }
 
 absl::Status StudyEngine::BeginTrials(int* allowance) {
+  const int64_t sharing =
+      std::count_if(studies_.begin(), studies_.end(),
+                    [](const auto& run) { return IsOfFleet(*run.second); });
   for (bool more = true; more;) {
     more = false;
     std::vector<std::pair<Run*, Batch>> batches;
     for (auto& [id, run] : studies_) {
       // The trials of an external study are proposed when somebody asks.
-      if (*allowance <= 0 || run->replay != nullptr ||
-          run->state.spec().has_external()) {
-        continue;
-      }
-      const int64_t room = Room(*run);
+      if (*allowance <= 0 || !IsOfFleet(*run)) continue;
+      const int64_t room = Room(*run, sharing);
       if (room <= 0) continue;
       // With rungs the next to begin may be one that pauses.
       const int64_t count =

@@ -560,8 +560,12 @@ class StudyEngine {
   // -- Proposals (loop.cc) --
   bool MayPropose(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TimeUsed(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // How many more trials may be under evaluation.
-  int64_t Room(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Running, with trials that workers and agents evaluate.
+  static bool IsOfFleet(const Run& run);
+  // How many more trials may be under evaluation, if `sharing` studies share
+  // what is free of the fleet.
+  int64_t Room(const Run& run, int64_t sharing = 1) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool HasRoom(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return Room(run) > 0;
   }
