@@ -169,7 +169,7 @@ TEST_F(FolderArtifactStoreTest, IgnoresStrayFilesAndClearsTemporaries) {
 TEST_F(FolderArtifactStoreTest, TakesTheSameArtifactFromManyThreads) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 8; ++t) {
-    threads.emplace_back([&, t] {
+    threads.emplace_back([&] {
       for (int i = 0; i < 10; ++i) {
         const absl::StatusOr<std::string> digest =
             store_->Put(absl::StrCat("artifact ", i));

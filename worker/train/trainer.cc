@@ -43,7 +43,8 @@ Tensor AsImages(float* data, int64_t size, const TensorShape& shape) {
 absl::Status CheckFit(const ModelGraph& graph, const TrainData& data,
                       const TrainOptions& options) {
   const Dataset& dataset = *data.dataset;
-  if (graph.input_shape() != dataset.image) {
+  // Not !=: clang-tidy reads what includes LibTorch as C++17.
+  if (!(graph.input_shape() == dataset.image)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the network reads ", graph.input_shape().channels, "x",
         graph.input_shape().height, "x", graph.input_shape().width,
