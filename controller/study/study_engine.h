@@ -135,7 +135,7 @@ class StudyEngine {
   // Expires leases, ends quarantines, retries what the store refused. Returns
   // true if there is more to do at once.
   bool Tick();
-  // Only that. Returns the same.
+  // Does that, without the rest of Tick. Returns the same.
   bool GoOn();
 
   // ---- Studies (see StudyService) ----
