@@ -208,9 +208,14 @@ TEST_F(FailuresTest,
 
 TEST_F(FailuresTest, ABadMachineIsQuarantinedAndCostsNoCandidate) {
   Begin();
-  Create(/*trials=*/16, /*max_attempts=*/3);
   StartPretender("worker-bad", "broken");
   StartPretender("worker-good", "well");
+  // The bad one alone would cost candidates.
+  ASSERT_TRUE(WaitUntil(absl::Seconds(20), [&] {
+    return StateOf("workers/worker-bad") == v1::Executor::CONNECTED &&
+           StateOf("workers/worker-good") == v1::Executor::CONNECTED;
+  }));
+  Create(/*trials=*/16, /*max_attempts=*/3);
   ASSERT_TRUE(WaitUntil(absl::Seconds(30), [&] {
     return StateOf("workers/worker-bad") == v1::Executor::QUARANTINED;
   })) << cluster_.LogOf("controller");
