@@ -98,9 +98,11 @@ void LimitSpinning(char** argv) {
 // Every step allocates the same large tensors: keep the pages instead of
 // returning them to the kernel and faulting them in again.
 void KeepFreedMemory() {
+  // NOLINTBEGIN(concurrency-mt-unsafe): no other thread runs yet.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   mallopt(M_TOP_PAD, 64 << 20);
+  // NOLINTEND(concurrency-mt-unsafe)
 }
 
 }  // namespace
