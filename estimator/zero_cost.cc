@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
+#include <utility>
 #include <vector>
 
 namespace hwnas {
@@ -52,11 +54,10 @@ Layer LayerOf(const Node& node, const TensorShape& in) {
   const double covered = conv ? Coverage(node, in) : 1;
   // He et al., 2015: a standard deviation of sqrt(2 / fan_in), of which the
   // mean magnitude is sqrt(2 / pi).
-  constexpr double kPi = 3.14159265358979323846;
   const double in_elements = static_cast<double>(in.elements());
   Layer layer;
   layer.count = fan_in * node.out_channels;
-  layer.log_magnitude = 0.5 * std::log(4 / (kPi * fan_in));
+  layer.log_magnitude = 0.5 * std::log(4 / (std::numbers::pi * fan_in));
   layer.log_fan_in = std::log(fan_in * covered);
   layer.log_uses = std::log(positions * covered);
   layer.log_fan_out =
