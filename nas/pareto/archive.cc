@@ -50,10 +50,12 @@ struct Comparison {
   int first_dominated = 0;  // The number of rows if there is none.
 };
 
-// Lowers `corner` to that of the box that the point can add to the rows.
+// Lowers `corner` to that of the box that the point can add to the rows, and
+// collects in `near` those that may take a part of that box, and a few more.
 template <int fixed_dims>
 Comparison CompareIn(const std::vector<double>& rows, int any_dims,
-                     const double* point, double* corner) {
+                     const double* point, double* corner,
+                     std::vector<double>* near) {
   const int dims = fixed_dims > 0 ? fixed_dims : any_dims;
   const int count = static_cast<int>(rows.size()) / dims;
   Comparison found{false, false, count};
@@ -62,12 +64,15 @@ Comparison CompareIn(const std::vector<double>& rows, int any_dims,
     int worse = 0;
     int worse_count = 0;
     bool better = false;
+    bool within = true;
     for (int k = 0; k < dims; ++k) {
       const bool is_worse = row[k] > point[k];
       worse = is_worse ? k : worse;
       worse_count += is_worse;
       better |= row[k] < point[k];
+      within &= row[k] < corner[k];
     }
+    if (within) near->insert(near->end(), row, row + dims);
     if (worse_count == 1) corner[worse] = std::min(corner[worse], row[worse]);
     if (worse_count > 0 && better) continue;
     if (better) {
@@ -84,14 +89,15 @@ Comparison CompareIn(const std::vector<double>& rows, int any_dims,
 }
 
 Comparison Compare(const std::vector<double>& rows, int dims,
-                   const double* point, double* corner) {
+                   const double* point, double* corner,
+                   std::vector<double>* near) {
   switch (dims) {
     case 2:
-      return CompareIn<2>(rows, dims, point, corner);
+      return CompareIn<2>(rows, dims, point, corner, near);
     case 3:
-      return CompareIn<3>(rows, dims, point, corner);
+      return CompareIn<3>(rows, dims, point, corner, near);
     default:
-      return CompareIn<0>(rows, dims, point, corner);
+      return CompareIn<0>(rows, dims, point, corner, near);
   }
 }
 
@@ -133,11 +139,12 @@ bool ParetoArchive::Insert(absl::Span<const double> point, int64_t id) {
     inside = inside && point[k] < reference_[k];
   }
   Point corner = inside ? reference_ : Point(objectives_);
+  std::vector<double> near;
   const Comparison found =
-      Compare(values_, objectives_, point.data(), corner.data());
+      Compare(values_, objectives_, point.data(), corner.data(), &near);
   if (found.dominated) return false;
   if (inside && !found.equal) {
-    hypervolume_ += ExclusiveHypervolumeWithin(point, values_, corner);
+    hypervolume_ += ExclusiveHypervolumeWithin(point, near, corner);
   }
   // The last row takes the place of a dominated one.
   for (int i = found.first_dominated; i < size();
