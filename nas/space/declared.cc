@@ -165,6 +165,10 @@ absl::StatusOr<std::unique_ptr<DeclaredSpace>> DeclaredSpace::Create(
     space->network_ = *std::move(network);
   }
   space->key_ = absl::StrCat("declared ", Sha256Hex(content));
+  space->all_matter_ =
+      space->network_ == nullptr &&
+      std::all_of(space->when_.begin(), space->when_.end(),
+                  [](const Conditions& when) { return when.empty(); });
   const absl::Status common = space->CheckValidPointsAreCommon();
   if (!common.ok()) {
     return absl::InvalidArgumentError(
@@ -316,6 +320,7 @@ absl::Status DeclaredSpace::Validate(const Architecture& architecture) const {
 }
 
 std::vector<bool> DeclaredSpace::Settle(Architecture* architecture) const {
+  if (all_matter_) return std::vector<bool>(decisions_.size(), true);
   std::vector<bool> matters = Active(*architecture);
   for (size_t d = 0; d < matters.size(); ++d) {
     if (!matters[d]) architecture->choices[d] = 0;
@@ -351,6 +356,7 @@ Architecture DeclaredSpace::Canonicalize(
     const Architecture& architecture) const {
   RequireValid(architecture);
   Architecture result = architecture;
+  if (all_matter_) return result;
   const std::vector<bool> matters = Settle(&result);
   for (size_t d = 0; d < matters.size(); ++d) {
     if (!matters[d]) result.choices[d] = 0;

@@ -82,6 +82,7 @@ class DeclaredSpace final : public SearchSpace {
 
   // All constant after construction.
   std::string key_;
+  bool all_matter_ = false;  // Always, each choice.
   std::vector<Decision> decisions_;
   std::vector<Conditions> when_;                // Of each decision.
   std::vector<std::vector<std::string>> text_;  // "name=option" of each option.

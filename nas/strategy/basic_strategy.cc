@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <deque>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -15,6 +16,9 @@ namespace {
 
 constexpr int kVaryAttempts = 32;
 constexpr int kSampleAttempts = 64;
+// Children that are so many choices away from their parents are mostly old
+// after so many times more trials than a point has others at that distance.
+constexpr double kCrowded = 32;
 constexpr double kEnumerableSize = 100000;
 constexpr int kWalkLength = 20000;
 constexpr int kMaxCount = 1000000;
@@ -86,8 +90,18 @@ BasicStrategy::BasicStrategy(const SearchSpace* space, int objectives,
       seed_(seed),
       initial_design_(InitialDesign(*space, initial_design, seed)),
       size_(1) {
+  // Points at each distance from one: elementary symmetric polynomials.
+  std::array<double, 4> at = {1};
   for (const Decision& decision : space->decisions()) {
-    size_ *= static_cast<double>(decision.options.size());
+    const auto options = static_cast<double>(decision.options.size());
+    size_ *= options;
+    for (size_t k = at.size() - 1; k > 0; --k) {
+      at[k] += at[k - 1] * (options - 1);
+    }
+  }
+  for (size_t k = 0; k < crowded_after_.size(); ++k) {
+    crowded_after_[k] = at[k + 1] > 0 ? kCrowded * at[k + 1]
+                                      : std::numeric_limits<double>::infinity();
   }
 }
 
@@ -292,6 +306,9 @@ BasicStrategy::Candidate BasicStrategy::Breed(const Proposal& mother,
   const double rate =
       mutation > 0 ? mutation : 1.0 / static_cast<double>(choices);
   int mutations = attempt / 4;
+  for (const double trials : crowded_after_) {
+    mutations += static_cast<double>(observation_count_) >= trials;
+  }
   for (size_t i = 0; i < choices; ++i) mutations += rng.Bernoulli(rate);
   for (int i = 0; i < mutations; ++i) {
     child.architecture = space_->MutateOne(child.architecture, rng);

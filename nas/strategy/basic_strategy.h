@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -99,7 +100,8 @@ class BasicStrategy : public Strategy {
   // What evolutionary strategies do: with probability `crossover` each choice
   // comes from either parent, else `mother` is copied; then each choice mutates
   // with probability `mutation` (0 means 1 / choices). One mutation more for
-  // every 4 attempts.
+  // every 4 attempts, and for each number of mutations that hardly leads to
+  // anything new after so many trials.
   Candidate Breed(const Proposal& mother, const Proposal& father,
                   double crossover, double mutation, int attempt,
                   Rng& rng) const;
@@ -147,6 +149,8 @@ class BasicStrategy : public Strategy {
   size_t first_favourite_ = 0;
   size_t favourite_count_ = 0;
   double size_;  // Points before canonicalisation.
+  // Trials after which children with 1, 2, ... mutations are mostly old.
+  std::array<double, 3> crowded_after_;
 
   // The first half of a SHA-256, however it is written: 16 bytes for a trial,
   // and no two of them are ever equal by chance.
