@@ -8,6 +8,7 @@
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -49,11 +50,49 @@ namespace {
 constexpr absl::Duration kTick = absl::Milliseconds(100);
 constexpr int kMaxServerThreads = 64;
 constexpr int kIdleServerThreads = 16;
+// Studies whose slow strategies propose at once.
+constexpr unsigned kMaxProposers = 4;
 // Of those who have no certificate yet.
 constexpr int kMaxNewcomers = 256;
 constexpr int kMaxNewcomerThreads = 4;
 constexpr int kMaxNewcomerMessageBytes = 32 << 10;
 constexpr size_t kMaxNewcomerBytes = size_t{16} << 20;
+
+// Waits for what arrives at a server, as long as it lives. A server of gRPC
+// 1.51 that has methods of both the synchronous and the callback API leaves
+// reading its connections to the threads of the latter. These sleep for 100 ms
+// after each second without a callback (CallbackAlternativeCQ in
+// completion_queue_cc.cc), all at the same time, and calls wait for them. A
+// queue of our own that is always waited for, though nothing is ever put into
+// it, reads the connections meanwhile.
+class Reader {
+ public:
+  // Before the server is built.
+  explicit Reader(grpc::ServerBuilder* builder)
+      : queue_(builder->AddCompletionQueue()) {}
+  // After its end.
+  ~Reader() {
+    queue_->Shutdown();
+    if (!thread_.joinable()) thread_ = std::thread([this] { Wait(); });
+    thread_.join();
+  }
+  Reader(const Reader&) = delete;
+  Reader& operator=(const Reader&) = delete;
+
+  void Start() {
+    thread_ = std::thread([this] { Wait(); });
+  }
+
+ private:
+  void Wait() {
+    void* tag = nullptr;
+    for (bool ok = false; queue_->Next(&tag, &ok);) {
+    }
+  }
+
+  const std::unique_ptr<grpc::ServerCompletionQueue> queue_;
+  std::thread thread_;
+};
 
 // "host:0" with the real port.
 std::string WithPort(const std::string& address, int port) {
@@ -127,6 +166,8 @@ class ServerImpl final : public Server {
     if (health_ != nullptr) health_->SetServing(false);
     if (take_over_.joinable()) take_over_.join();
     if (timer_.joinable()) timer_.join();
+    for (std::thread& proposer : proposers_) proposer.join();
+    proposers_.clear();
     acceptor_ = nullptr;
     newcomer_acceptor_ = nullptr;
     if (newcomers_ != nullptr) {
@@ -141,6 +182,7 @@ class ServerImpl final : public Server {
                         std::chrono::milliseconds(500));
       server_->Wait();
       server_ = nullptr;
+      reader_ = nullptr;
     }
     standby_ = nullptr;
     leadership_ = nullptr;  // Another controller may lead now.
@@ -362,7 +404,8 @@ class ServerImpl final : public Server {
                                       .tables_dir = options_.tables_dir,
                                       .checks = options_.checks,
                                       .quotas = options_.quotas,
-                                      .speculate = options_.speculate},
+                                      .speculate = options_.speculate,
+                                      .propose_apart = true},
                                      {.journals = journals_.get(),
                                       .artifacts = artifacts_.get(),
                                       .clock = Clock::Real(),
@@ -387,6 +430,11 @@ class ServerImpl final : public Server {
       if (health_ != nullptr) health_->SetServing(sure_ && !stopping_);
     }
     timer_ = std::thread([this] { RunTimer(); });
+    const unsigned proposers =
+        std::clamp(std::thread::hardware_concurrency(), 1u, kMaxProposers);
+    for (unsigned i = 0; i < proposers; ++i) {
+      proposers_.emplace_back([this] { RunProposer(); });
+    }
     logger_->info("event=serving grpc={} store={}", address(), options_.store);
     return absl::OkStatus();
   }
@@ -455,6 +503,7 @@ class ServerImpl final : public Server {
              enroll_service_.get()}) {
       builder.RegisterService(service);
     }
+    auto reader = std::make_unique<Reader>(&builder);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       server_ = nullptr;
@@ -463,6 +512,8 @@ class ServerImpl final : public Server {
           ": is the port in use (another controller?), or the address not of "
           "this machine? Give --listen another one"));
     }
+    reader_ = std::move(reader);
+    reader_->Start();
     if (acceptor_ != nullptr) acceptor_->Start(std::move(connections));
     return absl::OkStatus();
   }
@@ -483,6 +534,16 @@ class ServerImpl final : public Server {
             health_ == nullptr ? ""
                                : WithPort(options_.health, health_->port()),
             "\"}\n"));
+  }
+
+  void RunProposer() {
+    for (;;) {
+      {
+        MutexLock lock(&mutex_);
+        if (stopping_) return;
+      }
+      (void)engine_->Propose(kTick);
+    }
   }
 
   void RunTimer() {
@@ -535,6 +596,7 @@ class ServerImpl final : public Server {
   std::unique_ptr<AccessServiceImpl> access_service_;
   std::unique_ptr<EnrollServiceImpl> enroll_service_;
   std::unique_ptr<EnrollServiceImpl> newcomer_service_;
+  std::unique_ptr<Reader> reader_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<grpc::Server> newcomers_;
   std::unique_ptr<Acceptor> acceptor_;  // nullptr: gRPC listens itself.
@@ -544,6 +606,7 @@ class ServerImpl final : public Server {
 
   std::thread take_over_;
   std::thread timer_;
+  std::vector<std::thread> proposers_;
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

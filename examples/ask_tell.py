@@ -103,10 +103,10 @@ def main():
 
 def run(service, parent, batch, trials, measurement):
     """Asks, evaluates and tells until the study has ended."""
-    client_id = f"ask_tell.py-{os.getpid()}"
+    ask = trials.AskTrialsRequest(
+        parent=parent, count=batch, client_id=f"ask_tell.py-{os.getpid()}")
+    asked = service.AskTrials(ask, timeout=15)
     while True:
-        asked = service.AskTrials(trials.AskTrialsRequest(
-            parent=parent, count=batch, client_id=client_id), timeout=15)
         reports = []
         for item in asked.trials:
             report = trials.TrialReport(trial=item.trial.name, attempt=item.attempt)
@@ -122,14 +122,20 @@ def run(service, parent, batch, trials, measurement):
                 print(f"trial {item.trial.number}: {values}")
             reports.append(report)
         if reports:
-            told = service.TellTrials(trials.TellTrialsRequest(reports=reports), timeout=15)
+            # Asks for the next ones in the same call.
+            told = service.TellTrials(
+                trials.TellTrialsRequest(reports=reports, next=ask), timeout=15)
             for report, status in zip(reports, told.statuses):
                 if status.code != 0:
                     print(f"{report.trial}: {status.message}", file=sys.stderr)
+            if told.next_status.code != 0:
+                sys.exit(f"no more trials: {told.next_status.message}")
+            asked = told.next
         elif asked.study_ended:
             return
         else:
             time.sleep(0.5)  # All that remain are out with someone else.
+            asked = service.AskTrials(ask, timeout=15)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 // wire's.
 //
 //   ask_tell_bench --folder=DIR [--clients=4] [--batch=64] [--trials=100000]
-//                  [--window=10000] [--restart]
+//                  [--window=10000] [--together] [--restart]
 //
 // DIR must be on the disk that is meant; what is in DIR/store goes. One line
 // for each window of trials:
@@ -49,6 +49,8 @@ ABSL_FLAG(std::vector<std::string>, controller_flags, {},
 ABSL_FLAG(int, clients, 4, "Clients, each on a connection of its own.");
 ABSL_FLAG(int, studies, 1, "Studies, which the clients share evenly.");
 ABSL_FLAG(int, batch, 64, "Trials asked for and told in one call, 1 to 64.");
+ABSL_FLAG(bool, together, false,
+          "Ask for the next trials in the call that tells the last.");
 ABSL_FLAG(int64_t, trials, 100000, "Trials in all.");
 ABSL_FLAG(int64_t, budget, 0, "Of the studies; 0: so many.");
 ABSL_FLAG(bool, keep, false,
@@ -113,7 +115,7 @@ class Log {
   bool Add(int trials, double ask_s, double tell_s) {
     MutexLock lock(&mutex_);
     const int64_t window = absl::GetFlag(FLAGS_window);
-    ask_s_.push_back(ask_s);
+    if (ask_s > 0) ask_s_.push_back(ask_s);
     tell_s_.push_back(tell_s);
     done_ += trials;
     if (done_ / window == printed_ / window) return false;
@@ -182,12 +184,16 @@ absl::Status RunClient(const ControllerProcess& controller,
   ask.set_parent(study);
   ask.set_count(absl::GetFlag(FLAGS_batch));
   ask.set_client_id(absl::StrCat("bench-", number));
+  v1::AskTrialsResponse asked;
   for (;;) {
-    v1::AskTrialsResponse asked;
-    grpc::ClientContext ask_context;
-    const double begin = Now();
-    HWNAS_RETURN_IF_ERROR(FromGrpc(stub->AskTrials(&ask_context, ask, &asked)));
-    const double ask_s = Now() - begin;
+    double ask_s = 0;
+    if (asked.trials().empty()) {
+      grpc::ClientContext ask_context;
+      const double begin = Now();
+      HWNAS_RETURN_IF_ERROR(
+          FromGrpc(stub->AskTrials(&ask_context, ask, &asked)));
+      ask_s = Now() - begin;
+    }
     if (asked.trials().empty()) {
       if (asked.study_ended()) return absl::OkStatus();
       absl::SleepFor(absl::Milliseconds(1));  // The others have the last ones.
@@ -200,6 +206,8 @@ absl::Status RunClient(const ControllerProcess& controller,
       report->set_attempt(trial.attempt());
       Evaluate(trial.trial().architecture(), report);
     }
+    asked.Clear();
+    if (absl::GetFlag(FLAGS_together)) *tell.mutable_next() = ask;
     v1::TellTrialsResponse told;
     grpc::ClientContext tell_context;
     const double told_begin = Now();
@@ -209,6 +217,10 @@ absl::Status RunClient(const ControllerProcess& controller,
     for (const v1::ReportStatus& status : told.statuses()) {
       if (status.code() != 0) return absl::InternalError(status.message());
     }
+    if (told.next_status().code() != 0) {
+      return absl::InternalError(told.next_status().message());
+    }
+    asked.Swap(told.mutable_next());
     if (log->Add(tell.reports_size(), ask_s, tell_s)) log->Print(controller);
     if (log->done() >= absl::GetFlag(FLAGS_trials)) return absl::OkStatus();
   }

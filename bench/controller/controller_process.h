@@ -67,9 +67,7 @@ class ControllerProcess {
         std::make_unique<Process>(command, options_.folder + "/controller.log");
     constexpr double kPatienceS = 1800;
     while (!std::filesystem::exists(port_file)) {
-      if (!std::filesystem::exists(
-              absl::StrCat("/proc/", process_->pid(), "/stat")) ||
-          Now() - begin > kPatienceS) {
+      if (!process_->Running() || Now() - begin > kPatienceS) {
         return absl::UnavailableError(
             absl::StrCat(program, " does not serve:\n", process_->Log()));
       }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "controller/rpc/reply.h"
+#include "controller/study/report_check.h"
 #include "proto/convert/resource_names.h"
 
 namespace hwnas::controller {
@@ -46,6 +47,11 @@ grpc::Status TrialServiceImpl::TellTrials(grpc::ServerContext* context,
   const int count = std::min(request->reports_size(), kMaxReports + 1);
   v1::TellTrialsRequest allowed;
   std::vector<absl::Status> denied(count);
+  // The call itself goes well, so that nobody else writes these down.
+  const auto audit = [&](const std::string& resource, absl::StatusCode code) {
+    access_->Audit(access_->Who(*context), context->peer(),
+                   "TrialService/TellTrials", resource, code);
+  };
   for (int i = 0; i < count; ++i) {
     const v1::TrialReport& report = request->reports(i);
     const absl::Status status = access_->MayUseTrial(*context, report.trial());
@@ -54,9 +60,16 @@ grpc::Status TrialServiceImpl::TellTrials(grpc::ServerContext* context,
       continue;
     }
     denied[i] = status;
-    // The call itself goes well, so that nobody else writes it down.
-    access_->Audit(access_->Who(*context), context->peer(),
-                   "TrialService/TellTrials", report.trial(), status.code());
+    audit(report.trial(), status.code());
+  }
+  absl::Status next = absl::PermissionDeniedError("no report was allowed");
+  if (request->has_next() && allowed.reports_size() > 0) {
+    const auto study = ParseStudyName(request->next().parent());
+    next = study.ok() ? access_->MayUse(*context, *study) : study.status();
+    if (next.ok()) *allowed.mutable_next() = request->next();
+    if (absl::IsPermissionDenied(next)) {
+      audit(request->next().parent(), next.code());
+    }
   }
   v1::TellTrialsResponse told;
   if (allowed.reports_size() > 0 || count == 0) {
@@ -64,15 +77,16 @@ grpc::Status TrialServiceImpl::TellTrials(grpc::ServerContext* context,
     if (!answer.ok()) return Reply(metrics_, answer.status());
     told = *std::move(answer);
   }
-  int next = 0;
+  int reported = 0;
   for (const absl::Status& status : denied) {
-    v1::ReportStatus* result = response->add_statuses();
-    if (status.ok()) {
-      *result = told.statuses(next++);
-      continue;
-    }
-    result->set_code(static_cast<int>(status.code()));
-    result->set_message(std::string(status.message()));
+    *response->add_statuses() =
+        status.ok() ? told.statuses(reported++) : ReportStatusOf(status);
+  }
+  if (allowed.has_next()) {
+    *response->mutable_next_status() = told.next_status();
+    if (told.has_next()) response->mutable_next()->Swap(told.mutable_next());
+  } else if (request->has_next()) {
+    *response->mutable_next_status() = ReportStatusOf(next);
   }
   return grpc::Status::OK;
 }

@@ -23,6 +23,21 @@ constexpr size_t kMaxClientIdBytes = 128;
 
 absl::StatusOr<v1::AskTrialsResponse> StudyEngine::AskTrials(
     const std::string& study_id, const v1::AskTrialsRequest& request) {
+  v1::AskTrialsResponse response;
+  Landing landing;
+  const absl::Status asked =
+      Ask(study_id, request, /*lands_nothing=*/true, &response, &landing);
+  const absl::Status landed = Land(landing);
+  HWNAS_RETURN_IF_ERROR(asked);
+  HWNAS_RETURN_IF_ERROR(landed);
+  return response;
+}
+
+absl::Status StudyEngine::Ask(const std::string& study_id,
+                              const v1::AskTrialsRequest& request,
+                              bool lands_nothing,
+                              v1::AskTrialsResponse* response,
+                              Landing* landing) {
   if (request.count() < 0 || request.count() > kMaxAskedTrials) {
     return absl::InvalidArgumentError(absl::StrCat(
         "count is ", request.count(), ": expected 1 to ", kMaxAskedTrials));
@@ -35,22 +50,17 @@ absl::StatusOr<v1::AskTrialsResponse> StudyEngine::AskTrials(
   const std::string client = absl::StrCat(
       "clients/",
       request.client_id().empty() ? "unnamed" : request.client_id());
-  v1::AskTrialsResponse response;
-  Landing landing;
-  const absl::Status asked =
-      Ask(study_id, std::max(1, request.count()), client, &response, &landing);
-  const absl::Status landed = Land(landing);
-  HWNAS_RETURN_IF_ERROR(asked);
-  HWNAS_RETURN_IF_ERROR(landed);
-  return response;
-}
-
-absl::Status StudyEngine::Ask(const std::string& study_id, int count,
-                              const std::string& client,
-                              v1::AskTrialsResponse* response,
-                              Landing* landing) {
   MutexLock lock(&mutex_);
-  HWNAS_ASSIGN_OR_RETURN(Run * run, FindCurrentRun(study_id));
+  const int count = std::max(1, request.count());
+  HWNAS_ASSIGN_OR_RETURN(Run * run, FindCurrentRun(study_id, lands_nothing));
+  for (int lacking; (lacking = Lacking(*run, count)) > 0;) {
+    if (run->proposing) {
+      proposed_.Wait(&mutex_);
+    } else {
+      ProposeApart(study_id, *run, lacking);
+    }
+    HWNAS_ASSIGN_OR_RETURN(run, FindCurrentRun(study_id, lands_nothing));
+  }
   const StudyState& state = run->state;
   if (!state.spec().has_external()) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -83,6 +93,22 @@ absl::Status StudyEngine::Ask(const std::string& study_id, int count,
   return absl::OkStatus();
 }
 
+int StudyEngine::Lacking(const Run& run, int count) const {
+  if (!ProposesApart(run) || !run.state.spec().has_external() ||
+      !MayPropose(run) ||
+      run.exhausted_at == static_cast<int64_t>(run.observed)) {
+    return 0;
+  }
+  const StudyState& state = run.state;
+  const auto queued =
+      static_cast<int64_t>(state.active().size() - run.live.size());
+  const int64_t wanted =
+      std::min({count - queued, Room(run),
+                static_cast<int64_t>(state.spec().budget().trials()) -
+                    static_cast<int64_t>(state.trials().size())});
+  return static_cast<int>(wanted) - static_cast<int>(run.ready.size());
+}
+
 absl::StatusOr<std::vector<int64_t>> StudyEngine::HandOut(
     Run& run, int count, const std::string& client, Landing* landing) {
   const StudyState& state = run.state;
@@ -102,7 +128,7 @@ absl::StatusOr<std::vector<int64_t>> StudyEngine::HandOut(
     const int64_t wanted = std::min(
         {count - static_cast<int64_t>(numbers.size()), Room(run),
          static_cast<int64_t>(state.spec().budget().trials()) - trials});
-    HWNAS_ASSIGN_OR_RETURN(proposals, Suggest(run, static_cast<int>(wanted)));
+    proposals = Suggest(run, static_cast<int>(wanted));
   }
 
   const absl::Time now = deps_.clock->Now();
@@ -177,6 +203,16 @@ absl::StatusOr<v1::TellTrialsResponse> StudyEngine::TellTrials(
   }
   std::vector<absl::Status> statuses(count);
   std::vector<Landing> landings;
+  const auto land = [&] {
+    for (const Landing& landing : std::exchange(landings, {})) {
+      const absl::Status status = Land(landing);
+      if (status.ok()) continue;
+      for (const int report : landing.reports) statuses[report] = status;
+    }
+  };
+  const absl::StatusOr<std::string> asked =
+      ParseStudyName(request.next().parent());
+  bool slow = false;
   {
     MutexLock lock(&mutex_);
     // Reports on different trials of one study are appended together.
@@ -186,17 +222,29 @@ absl::StatusOr<v1::TellTrialsResponse> StudyEngine::TellTrials(
     }
     CommitTold(&told, &statuses);
     landings = std::move(told.landings);
+    const absl::StatusOr<Run*> run =
+        asked.ok() ? FindRun(*asked) : asked.status();
+    slow = run.ok() && ProposesApart(**run);
   }
-  for (const Landing& landing : landings) {
-    const absl::Status status = Land(landing);
-    if (status.ok()) continue;
-    for (const int report : landing.reports) statuses[report] = status;
-  }
+  // What is handed out next knows these reports. It shares their sync, unless
+  // they would wait for long.
+  if (slow) land();
   v1::TellTrialsResponse response;
+  absl::Status next;
+  Landing next_landing;
+  if (request.has_next()) {
+    next = asked.ok() ? Ask(*asked, request.next(), landings.empty(),
+                            response.mutable_next(), &next_landing)
+                      : asked.status();
+  }
+  land();
+  next.Update(Land(next_landing));
   for (const absl::Status& status : statuses) {
-    v1::ReportStatus* result = response.add_statuses();
-    result->set_code(static_cast<int>(status.code()));
-    result->set_message(std::string(status.message()));
+    *response.add_statuses() = ReportStatusOf(status);
+  }
+  if (request.has_next()) {
+    *response.mutable_next_status() = ReportStatusOf(next);
+    if (!next.ok()) response.clear_next();
   }
   return response;
 }
@@ -228,7 +276,8 @@ absl::Status StudyEngine::AddReport(const v1::TrialReport& report, int index,
       std::find(trials.begin(), trials.end(), id.number) != trials.end()) {
     // What was gathered holds only as long as nobody else gets the mutex.
     CommitTold(told, statuses);
-    HWNAS_ASSIGN_OR_RETURN(run, FindCurrentRun(id.study_id));
+    HWNAS_ASSIGN_OR_RETURN(run,
+                           FindCurrentRun(id.study_id, told->landings.empty()));
     told->run = run;
   }
   const size_t events = told->batch.events.size();

@@ -91,8 +91,12 @@ bool StudyEngine::TimeUsed(const Run& run) const {
 bool StudyEngine::BudgetUsed(const Run& run) const {
   return static_cast<int64_t>(run.state.trials().size()) >=
              run.state.spec().budget().trials() ||
-         TimeUsed(run) ||
-         run.exhausted_at == static_cast<int64_t>(run.observed);
+         TimeUsed(run) || IsExhausted(run);
+}
+
+bool StudyEngine::IsExhausted(const Run& run) {
+  return run.exhausted_at == static_cast<int64_t>(run.observed) &&
+         run.ready.empty();
 }
 
 absl::Duration StudyEngine::WorkTime(const Run& run) const {
@@ -156,7 +160,7 @@ bool StudyEngine::AddPromotion(const Run& run, Batch* batch) const {
 absl::StatusOr<int> StudyEngine::AddBegun(Run& run, int count, Batch* batch) {
   if (AddPromotion(run, batch)) return 1;
   if (BudgetUsed(run)) return 0;
-  HWNAS_ASSIGN_OR_RETURN(const int proposed, AddProposals(run, count, batch));
+  const int proposed = AddProposals(run, count, batch);
   if (proposed > 0 || !BudgetUsed(run)) return proposed;
   // The space has nothing new: some may go on that did not before.
   return AddPromotion(run, batch) ? 1 : 0;
@@ -167,9 +171,8 @@ absl::Status StudyEngine::Complete(Run& run) {
   const int64_t trials = static_cast<int64_t>(state.trials().size());
   std::string reason = "the trials of the budget are done";
   if (trials < state.spec().budget().trials()) {
-    reason = run.exhausted_at == static_cast<int64_t>(run.observed)
-                 ? "no new architecture was found in the space"
-                 : "the time of the budget is over";
+    reason = IsExhausted(run) ? "no new architecture was found in the space"
+                              : "the time of the budget is over";
   }
   std::vector<v1::JournalEvent> events;
   const std::vector<int64_t> stopped = state.active();
@@ -233,132 +236,6 @@ absl::Status StudyEngine::CompleteIfDone(Run& run) {
     return Complete(run);
   }
   return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<Proposal>> StudyEngine::Suggest(Run& run,
-                                                           int count) {
-  if (count <= 0) return std::vector<Proposal>();
-  const StudyState& state = run.state;
-  const int64_t number = static_cast<int64_t>(state.trials().size()) + 1;
-  absl::StatusOr<std::vector<Proposal>> proposals = run.strategy->Suggest(
-      {.next_number = number, .count = count, .pending = Pending(run)});
-  if (!proposals.ok()) {
-    Break(run, proposals.status());
-    deps_.logger->error("event=strategy_failed study={} error=\"{}\"",
-                        StudyName(state.study_id()),
-                        proposals.status().ToString());
-    return std::vector<Proposal>();
-  }
-  if (static_cast<int>(proposals->size()) < count) {
-    run.exhausted_at = static_cast<int64_t>(run.observed);
-  }
-  return proposals;
-}
-
-// Kept from one call to the next: with thousands of trials under evaluation the
-// copies would cost more than the proposals.
-absl::Span<const Proposal> StudyEngine::Pending(Run& run) {
-  const StudyState& state = run.state;
-  const std::vector<int64_t>& active = state.active();
-  // With rungs: what has a result has been observed.
-  const auto observed = [&](int64_t number) {
-    return state.rungs() != nullptr &&
-           state.FindTrial(number)->trained_epochs > 0;
-  };
-  auto next = active.begin();
-  std::erase_if(run.pending, [&](const Proposal& proposal) {
-    while (next != active.end() && *next < proposal.number) ++next;
-    return next == active.end() || *next != proposal.number ||
-           observed(proposal.number);
-  });
-  for (auto it =
-           std::upper_bound(active.begin(), active.end(), run.pending_until);
-       it != active.end(); ++it) {
-    if (observed(*it)) continue;
-    const TrialRecord& trial = *state.FindTrial(*it);
-    run.pending.push_back({.number = trial.number,
-                           .architecture = trial.architecture,
-                           .digest = trial.digest.Hex(),
-                           .origin = trial.origin});
-  }
-  run.pending_until = static_cast<int64_t>(state.trials().size());
-  return run.pending;
-}
-
-void StudyEngine::AddProposed(const Run& run, const Proposal& proposal,
-                              Batch* batch) const {
-  auto* proposed = batch->events.emplace_back().mutable_trial_proposed();
-  proposed->set_trial(proposal.number);
-  v1::Architecture* architecture = proposed->mutable_architecture();
-  architecture->mutable_choices()->Assign(proposal.architecture.choices.begin(),
-                                          proposal.architecture.choices.end());
-  architecture->set_text(run.space->ToText(proposal.architecture));
-  architecture->set_digest(proposal.digest);
-  proposed->set_origin(proposal.origin);
-  if (const RungTable* rungs = run.state.rungs()) {
-    proposed->set_rung_epochs(
-        rungs->epochs()[NextFirstRung(*run.fidelity, *rungs)]);
-  }
-  Change change = {proposal.number, ""};
-  if (IsRead(run, *batch)) {
-    change.message = absl::StrCat("trial ", proposal.number, " proposed (",
-                                  proposal.origin, ")");
-  }
-  batch->changes.push_back(std::move(change));
-}
-
-absl::StatusOr<int> StudyEngine::AddProposals(Run& run, int count,
-                                              Batch* batch) {
-  HWNAS_ASSIGN_OR_RETURN(const std::vector<Proposal> proposals,
-                         Suggest(run, std::min(count, run.propose_at_once)));
-  const std::vector<StageKey> stages = StagesOf(run.state.spec());
-  const bool screened = !stages.empty() && stages[0].kind == v1::SCREEN;
-  run.propose_at_once = std::min(kProposalsPerRound, 2 * run.propose_at_once);
-  int proposed = 0;
-  for (const Proposal& proposal : proposals) {
-    ++proposed;
-    AddProposed(run, proposal, batch);
-    if (run.replay != nullptr) {
-      AppendReplay(run, proposal.number, proposal.architecture, &batch->events,
-                   &batch->changes.back().message);
-    } else if (!screened || !AddScreened(run, proposal, batch)) {
-      continue;
-    }
-    // What became of it decides about the next: the strategy must see a trial
-    // that has ended, and a simulated worker may be busy now. So the same
-    // journal always leads to the same request.
-    run.propose_at_once = 1;
-    break;
-  }
-  return proposed;
-}
-
-bool StudyEngine::AddScreened(const Run& run, const Proposal& proposal,
-                              Batch* batch) const {
-  const int64_t number = proposal.number;
-  const absl::StatusOr<std::vector<v1::Measurement>> estimates =
-      Screen(run, proposal.architecture);
-  if (!estimates.ok()) {
-    auto* ended = batch->events.emplace_back().mutable_trial_ended();
-    ended->set_trial(number);
-    ended->set_state(v1::Trial::INFEASIBLE);
-    ended->set_reason(
-        absl::StrCat("not a network: ", estimates.status().message()));
-    return true;
-  }
-  const Measurements measurements(estimates->begin(), estimates->end());
-  auto* finished = batch->events.emplace_back().mutable_stage_finished();
-  finished->set_trial(number);
-  finished->set_stage(v1::SCREEN);
-  *finished->mutable_measurements() = measurements;
-  std::string& message = batch->changes.back().message;
-  const std::string values = ValuesText(measurements, run.stages[0].metrics);
-  if (!values.empty()) absl::StrAppend(&message, " ", values);
-  const size_t events = batch->events.size();
-  absl::StrAppend(&message,
-                  EndIfDecided(run, number, ValuesOf(measurements),
-                               run.stages.size() == 1, &batch->events));
-  return batch->events.size() > events;
 }
 
 absl::StatusOr<bool> StudyEngine::ReuseResults(int* allowance) {

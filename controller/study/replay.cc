@@ -127,7 +127,8 @@ void StampSimulatedTime(const StudyState& state,
   }
 }
 
-absl::Status StudyEngine::EquipReplay(Run& run) {
+absl::Status StudyEngine::EquipReplay(Run& run,
+                                      std::unique_ptr<SearchSpace>* space) {
   const bool restricted = run.state.spec().replay().restrict();
   // An ended study is only looked at.
   if (run.state.ended() && !restricted) return absl::OkStatus();
@@ -143,8 +144,8 @@ absl::Status StudyEngine::EquipReplay(Run& run) {
           "spec.replay.tables: no row has a value for every objective and "
           "constraint");
     }
-    HWNAS_ASSIGN_OR_RETURN(
-        run.space, TabulatedSpace::Create(std::move(run.space), members));
+    HWNAS_ASSIGN_OR_RETURN(*space,
+                           TabulatedSpace::Create(std::move(*space), members));
   }
   if (!run.state.ended()) run.replay = *std::move(table);
   return absl::OkStatus();

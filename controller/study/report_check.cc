@@ -172,4 +172,11 @@ std::vector<std::string> Missing(const std::vector<MetricKey>& wanted,
   return missing;
 }
 
+v1::ReportStatus ReportStatusOf(const absl::Status& status) {
+  v1::ReportStatus report;
+  report.set_code(static_cast<int>(status.code()));
+  report.set_message(std::string(status.message()));
+  return report;
+}
+
 }  // namespace hwnas::controller

@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "google/protobuf/repeated_ptr_field.h"
 #include "hwnas/v1/fleet_service.pb.h"
+#include "hwnas/v1/trial_service.pb.h"
 #include "nas/problem.h"
 #include "proto/convert/convert.h"
 
@@ -45,5 +46,8 @@ std::string ValuesText(const Measurements& measurements,
 // Those of `wanted` that no measurement gives.
 std::vector<std::string> Missing(const std::vector<MetricKey>& wanted,
                                  const Measurements& measurements);
+
+// What became of a report.
+v1::ReportStatus ReportStatusOf(const absl::Status& status);
 
 }  // namespace hwnas::controller

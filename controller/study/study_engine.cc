@@ -159,7 +159,8 @@ absl::Status StudyEngine::Equip(Run& run) {
   const StudyState& state = run.state;
   HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config,
                          FromProto(state.spec().space()));
-  HWNAS_ASSIGN_OR_RETURN(run.space, CreateSpace(config));
+  HWNAS_ASSIGN_OR_RETURN(std::unique_ptr<SearchSpace> space,
+                         CreateSpace(config));
   for (const StageKey& key : StagesOf(state.spec())) {
     run.stages.push_back(
         {key, ReuseScope(key, state.spec()), MetricsOf(key, state.problem())});
@@ -168,8 +169,9 @@ absl::Status StudyEngine::Equip(Run& run) {
     HWNAS_ASSIGN_OR_RETURN(run.fidelity, FidelityFromProto(state.spec()));
   }
   if (state.spec().has_replay()) {
-    HWNAS_RETURN_IF_ERROR(EquipReplay(run));
+    HWNAS_RETURN_IF_ERROR(EquipReplay(run, &space));
   }
+  run.space = std::move(space);
   if (!state.ended()) {
     HWNAS_RETURN_IF_ERROR(CheckArchitectures(run));
     HWNAS_ASSIGN_OR_RETURN(const StrategyConfig strategy,
@@ -287,8 +289,12 @@ void StudyEngine::LockDurable() const {
 }
 
 absl::StatusOr<StudyEngine::Run*> StudyEngine::FindCurrentRun(
-    const std::string& study_id) {
+    const std::string& study_id, bool lands_nothing) {
   HWNAS_ASSIGN_OR_RETURN(Run * run, FindRun(study_id));
+  if (run->fell_behind && !lands_nothing) {
+    return absl::UnavailableError(
+        "the store has just refused an append: try again");
+  }
   while (run->fell_behind) landed_.Wait(&mutex_);
   return FindRun(study_id);
 }
@@ -468,6 +474,7 @@ absl::Status StudyEngine::Follow(Run& run, const std::string& id,
     run.strategy = nullptr;
     run.replay = nullptr;
     run.pending.clear();
+    run.ready.clear();
   }
   DropWeights(run);
   return absl::OkStatus();
@@ -575,6 +582,7 @@ void StudyEngine::AfterEvent(Run& run, const v1::JournalEvent& event) {
 }
 
 absl::Status StudyEngine::ShowObservations(Run& run) {
+  if (run.proposing) return absl::OkStatus();
   // After a restart there may be a million.
   constexpr size_t kAtOnce = 1024;
   std::vector<Observation> fresh;

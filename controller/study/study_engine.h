@@ -79,6 +79,9 @@ struct EngineOptions {
   // Gives a training that takes far longer than others of its study to a second
   // worker that has nothing to do; the first result counts.
   bool speculate = true;
+  // Slow strategies (Strategy::IsSlow) propose in the calls of Propose(), and
+  // the loop goes on meanwhile. Else the loop waits for them.
+  bool propose_apart = false;
 };
 
 // Follows one study. Thread-safe; no method blocks or calls the engine.
@@ -137,6 +140,11 @@ class StudyEngine {
   bool Tick();
   // Does that, without the rest of Tick. Returns the same.
   bool GoOn();
+  // With `propose_apart`: lets a slow strategy propose what the loop wants of
+  // it. Nobody else waits for that, and several threads may call it, each at
+  // work on another study. Waits at most `patience` for something to do; false
+  // if there was nothing.
+  bool Propose(absl::Duration patience);
 
   // ---- Studies (see StudyService) ----
   absl::StatusOr<v1::Study> CreateStudy(const v1::CreateStudyRequest& request);
@@ -270,14 +278,20 @@ class StudyEngine {
     bool inherited = false;
     // When this process loaded it.
     absl::Time taken_up = absl::InfinitePast();
-    std::unique_ptr<SearchSpace> space;
+    std::shared_ptr<SearchSpace> space;
     std::vector<StageFacts> stages;
     // nullptr without `replay`, and once the study has ended.
     std::shared_ptr<const ReplayTable> replay;
     // nullptr once the study has ended.
-    std::unique_ptr<Strategy> strategy;
+    std::shared_ptr<Strategy> strategy;
     // Observations the strategy has seen.
     size_t observed = 0;
+    // Of a strategy that proposes apart: it is proposing, so that it can see
+    // none; how many proposals the loop wants; and those that are there, for
+    // the next trials.
+    bool proposing = false;
+    int wanted = 0;
+    std::deque<Proposal> ready;
     // observed() when the strategy last had nothing to propose; -1: never.
     int64_t exhausted_at = -1;
     std::map<StageId, LiveLease> live;
@@ -466,8 +480,10 @@ class StudyEngine {
     return {.run = &run, .append = run.last_append};
   }
   // The run, once it is not behind its journal. May let go of the mutex, so
-  // whatever was read of the state before is outdated.
-  absl::StatusOr<Run*> FindCurrentRun(const std::string& study_id)
+  // whatever was read of the state before is outdated. A caller whose own
+  // append is on its way does not wait: UNAVAILABLE.
+  absl::StatusOr<Run*> FindCurrentRun(const std::string& study_id,
+                                      bool lands_nothing)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Commit(Run& run, std::vector<v1::JournalEvent> events,
                       int64_t changed_trial, const std::string& message)
@@ -539,9 +555,15 @@ class StudyEngine {
   // Ends the study when all is done.
   absl::Status CompleteIfDone(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // -- Ask and tell (ask_tell.cc) --
-  absl::Status Ask(const std::string& study_id, int count,
-                   const std::string& client, v1::AskTrialsResponse* response,
-                   Landing* landing) ABSL_LOCKS_EXCLUDED(mutex_);
+  // What is in `response` counts once `landing` has landed. See FindCurrentRun.
+  absl::Status Ask(const std::string& study_id,
+                   const v1::AskTrialsRequest& request, bool lands_nothing,
+                   v1::AskTrialsResponse* response, Landing* landing)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // How many proposals should be ready for `count` trials to be handed out, but
+  // are not.
+  int Lacking(const Run& run, int count) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Leases up to `count` trials, old ones before new ones, in one append.
   absl::StatusOr<std::vector<int64_t>> HandOut(Run& run, int count,
                                                const std::string& client,
@@ -603,12 +625,26 @@ class StudyEngine {
                                    int stage, const v1::TaskProgress& progress)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool BudgetUsed(const Run& run) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The strategy has nothing new to propose, as far as it has seen.
+  static bool IsExhausted(const Run& run);
   absl::Duration WorkTime(const Run& run) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // -- Proposals (proposals.cc) --
+  bool ProposesApart(const Run& run) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes up to `count` proposals ready. Lets go of the mutex meanwhile, so
+  // whatever was read of the state before is outdated.
+  void ProposeApart(const std::string& study_id, Run& run, int count)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes note of a strategy's answer, given when it had seen `observed`.
+  std::vector<Proposal> Suggested(
+      Run& run, absl::StatusOr<std::vector<Proposal>> proposals, int count,
+      int64_t observed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Up to `count`; fewer if the strategy has to see what became of one before
   // it proposes more. Returns how many; 0: the strategy has nothing to propose
   // now.
-  absl::StatusOr<int> AddProposals(Run& run, int count, Batch* batch)
+  int AddProposals(Run& run, int count, Batch* batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Adds what screening says of a proposal. True if that ends the trial.
   bool AddScreened(const Run& run, const Proposal& proposal, Batch* batch) const
@@ -616,11 +652,13 @@ class StudyEngine {
   // What is under evaluation and not observed.
   absl::Span<const Proposal> Pending(Run& run)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Up to `count` new trials; fewer only if the strategy has no more now.
-  absl::StatusOr<std::vector<Proposal>> Suggest(Run& run, int count)
+  // Up to `count` new trials; fewer only if the strategy has no more now, or
+  // proposes apart and no more are ready.
+  std::vector<Proposal> Suggest(Run& run, int count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AddProposed(const Run& run, const Proposal& proposal, Batch* batch) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   // Answers up to `*allowance` queued stages by values that are known. True if
   // it answered any.
   absl::StatusOr<bool> ReuseResults(int* allowance)
@@ -674,7 +712,8 @@ class StudyEngine {
 
   // -- Replay (replay.cc) --
   // Gives an evaluating study its tables, and its space their bounds.
-  absl::Status EquipReplay(Run& run) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status EquipReplay(Run& run, std::unique_ptr<SearchSpace>* space)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What is free to know before anything is proposed: analytic counts, and in a
   // replay what the tables tell for free.
   Evidence EvidenceOf(const Run& run) const;
@@ -852,6 +891,11 @@ class StudyEngine {
   int in_flight_ ABSL_GUARDED_BY(mutex_) = 0;
   mutable int waiting_for_none_ ABSL_GUARDED_BY(mutex_) = 0;
   mutable CondVar landed_;
+  // Studies whose strategies are to propose apart, the longest wait first; and
+  // when one is done.
+  std::deque<std::string> wanting_ ABSL_GUARDED_BY(mutex_);
+  CondVar wanted_;
+  CondVar proposed_;
   // Before all that has running tasks.
   RunningTasks running_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::unique_ptr<Run>> studies_ ABSL_GUARDED_BY(mutex_);

@@ -49,6 +49,7 @@ class BayesianStrategy final : public BasicStrategy {
   ~BayesianStrategy() override;
 
   absl::string_view name() const override { return "bayesian"; }
+  bool IsSlow() const override { return true; }
 
  private:
   class Search;

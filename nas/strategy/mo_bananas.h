@@ -49,6 +49,7 @@ class MoBananasStrategy final : public BasicStrategy {
                     absl::Span<const SourceTrials> sources = {});
 
   absl::string_view name() const override { return "mo_bananas"; }
+  bool IsSlow() const override { return true; }
 
  private:
   // A trial at full fidelity.

@@ -39,6 +39,7 @@ class MotpeStrategy final : public BasicStrategy {
   ~MotpeStrategy() override;
 
   absl::string_view name() const override { return "motpe"; }
+  bool IsSlow() const override { return true; }
 
  private:
   class ParzenEstimator;

@@ -74,6 +74,10 @@ class Strategy {
   virtual absl::Status Observe(absl::Span<const Observation> results) = 0;
 
   virtual absl::string_view name() const = 0;
+
+  // Suggest may take milliseconds: whoever has something else to do should not
+  // wait for it.
+  virtual bool IsSlow() const { return false; }
 };
 
 struct RandomConfig {};

@@ -499,6 +499,22 @@ grpc::Status TellsAnothersTrial(Fortress& fortress) {
           response.statuses(0).message()};
 }
 
+// With a report on a trial of their own.
+grpc::Status AsksAnothersTrialsWithAReport(Fortress& fortress) {
+  const auto trials =
+      v1::TrialService::NewStub(fortress.DialAs(Role::kResearcher, "mallory"));
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  v1::TellTrialsRequest request;
+  request.add_reports()->set_trial("studies/mallorys/trials/1");
+  request.mutable_next()->set_parent("studies/carols");
+  v1::TellTrialsResponse response;
+  const grpc::Status status = trials->TellTrials(&context, request, &response);
+  if (!status.ok() || response.has_next()) return status;
+  return {static_cast<StatusCode>(response.next_status().code()),
+          response.next_status().message()};
+}
+
 grpc::Status AgentUploadsWeights(Fortress& fortress) {
   grpc::ClientContext context;
   SetDeadline(&context);
@@ -980,6 +996,10 @@ INSTANTIATE_TEST_SUITE_P(
                {StatusCode::PERMISSION_DENIED},
                "resource=\"studies/carols/trials/1\" "
                "outcome=PERMISSION_DENIED"},
+        Attack{"AsksAnothersTrialsWithAReport",
+               AsksAnothersTrialsWithAReport,
+               {StatusCode::PERMISSION_DENIED},
+               "resource=\"studies/carols\" outcome=PERMISSION_DENIED"},
         Attack{"AgentUploadsWeights",
                AgentUploadsWeights,
                {StatusCode::PERMISSION_DENIED},

@@ -313,6 +313,7 @@ class EngineHarness {
   DeviceCheckOptions checks;
   Quotas quotas;
   bool speculate = true;
+  bool propose_apart = false;
   std::unique_ptr<StudyEngine> engine;
 
  private:
@@ -323,7 +324,8 @@ class EngineHarness {
                                         .tables_dir = tables_dir,
                                         .checks = checks,
                                         .quotas = quotas,
-                                        .speculate = speculate},
+                                        .speculate = speculate,
+                                        .propose_apart = propose_apart},
                                        {.journals = journals.get(),
                                         .artifacts = &artifacts,
                                         .clock = &clock,

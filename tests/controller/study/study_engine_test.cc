@@ -1217,6 +1217,76 @@ TEST(StudyEngine, AsksShareASyncAndNobodySeesWhatIsNotDurable) {
   EXPECT_EQ(answered_early, 0);
 }
 
+TEST(StudyEngine, TellsAndAsksInOneCall) {
+  EngineHarness h;
+  h.Create("s", ExternalSpec(3));
+  const auto first = h.engine->AskTrials("s", Ask(2));
+  ASSERT_TRUE(first.ok()) << first.status();
+  v1::TellTrialsRequest request;
+  *request.add_reports() = Report(first->trials(0), 1);
+  *request.add_reports() = Report(first->trials(1), 2);
+  *request.mutable_next() = Ask(2);
+  auto told = h.engine->TellTrials(request);
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->next_status().code(), 0) << told->next_status().message();
+  ASSERT_THAT(told->next().trials(), SizeIs(1));
+  EXPECT_EQ(told->next().trials(0).trial().number(), 3);
+  EXPECT_FALSE(told->next().study_ended());
+  EXPECT_EQ(h.Study("s").progress().completed_count(), 2);
+
+  // With the last report the study ends.
+  request.clear_reports();
+  *request.add_reports() = Report(told->next().trials(0), 3);
+  told = h.engine->TellTrials(request);
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_TRUE(told->next().study_ended());
+  EXPECT_THAT(told->next().trials(), SizeIs(0));
+  EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
+}
+
+TEST(StudyEngine, ReportsCountWhateverBecomesOfTheQuestionWithThem) {
+  EngineHarness h;
+  h.Create("s", ExternalSpec(9));
+  for (const auto& [parent, count] : std::vector<std::pair<std::string, int>>{
+           {"studies/s", 65}, {"studies/none", 1}, {"s", 1}}) {
+    const auto asked = h.engine->AskTrials("s", Ask(1));
+    ASSERT_TRUE(asked.ok()) << asked.status();
+    v1::TellTrialsRequest request;
+    *request.add_reports() = Report(asked->trials(0), 1);
+    request.mutable_next()->set_parent(parent);
+    request.mutable_next()->set_count(count);
+    const auto told = h.engine->TellTrials(request);
+    ASSERT_TRUE(told.ok()) << told.status();
+    EXPECT_EQ(told->statuses(0).code(), 0);
+    EXPECT_NE(told->next_status().code(), 0) << parent;
+    EXPECT_FALSE(told->has_next());
+  }
+  EXPECT_EQ(h.Study("s").progress().completed_count(), 3);
+}
+
+TEST(StudyEngine, NeitherReportsNorTrialsIfTheStoreRefuses) {
+  EngineHarness h;
+  h.Create("s", ExternalSpec(9));
+  const auto asked = h.engine->AskTrials("s", Ask(1));
+  ASSERT_TRUE(asked.ok()) << asked.status();
+  v1::TellTrialsRequest request;
+  *request.add_reports() = Report(asked->trials(0), 1);
+  *request.mutable_next() = Ask(1);
+  h.journals->FailWith(absl::UnavailableError("gone"));
+  auto told = h.engine->TellTrials(request);
+  ASSERT_TRUE(told.ok()) << told.status();
+  constexpr int kUnavailable = static_cast<int>(absl::StatusCode::kUnavailable);
+  EXPECT_EQ(told->statuses(0).code(), kUnavailable);
+  EXPECT_EQ(told->next_status().code(), kUnavailable);
+  EXPECT_FALSE(told->has_next());
+  EXPECT_EQ(h.Study("s").progress().proposed_count(), 1);
+  h.journals->FailWith(absl::OkStatus());
+  told = h.engine->TellTrials(request);
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->statuses(0).code(), 0) << told->statuses(0).message();
+  EXPECT_THAT(told->next().trials(), SizeIs(1));
+}
+
 TEST(StudyEngine, ManyClientsAtOnceLeaveOneHistory) {
   constexpr int kClients = 4, kTrials = 400;
   EngineHarness h;
@@ -1224,20 +1294,27 @@ TEST(StudyEngine, ManyClientsAtOnceLeaveOneHistory) {
   std::vector<std::thread> clients;
   for (int c = 0; c < kClients; ++c) {
     clients.emplace_back([&, c] {
+      v1::AskTrialsResponse next;
       for (;;) {
-        const auto asked = h.engine->AskTrials("s", Ask(1 + c));
-        ASSERT_TRUE(asked.ok()) << asked.status();
-        if (asked->study_ended()) return;
+        if (next.trials().empty()) {
+          auto asked = h.engine->AskTrials("s", Ask(1 + c));
+          ASSERT_TRUE(asked.ok()) << asked.status();
+          next = *std::move(asked);
+        }
+        if (next.study_ended()) return;
         v1::TellTrialsRequest request;
-        for (const auto& trial : asked->trials()) {
+        for (const auto& trial : next.trials()) {
           *request.add_reports() = Report(trial, trial.trial().number());
         }
         if (request.reports().empty()) continue;
+        // Some ask with their reports.
+        if (c % 2 == 1) *request.mutable_next() = Ask(1 + c);
         const auto told = h.engine->TellTrials(request);
         ASSERT_TRUE(told.ok()) << told.status();
         for (const auto& status : told->statuses()) {
           EXPECT_EQ(status.code(), 0) << status.message();
         }
+        next = told->next();
       }
     });
   }
