@@ -18,6 +18,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/synchronization/mutex.h"
 #include "common/log.h"
 #include "common/version.h"
 #include "controller/server.h"
@@ -234,6 +235,9 @@ constexpr char kUsage[] =
 
 int main(int argc, char** argv) {
   hwnas::SilenceGrpcLog();
+  // Debian's Abseil looks for deadlocks in each lock of gRPC. The thread
+  // sanitizer does so for our tests.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   RaiseDescriptorLimit();
   // Before any thread starts, so that all of them leave the signals to sigwait.
   sigset_t signals;

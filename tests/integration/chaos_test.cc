@@ -381,12 +381,15 @@ class Stage {
     fs::remove(port_file);
     std::vector<std::string> command;
     if (fs::exists(kFakeTime)) {
-      command = {"env",
-                 absl::StrCat("LD_PRELOAD=", kFakeTime),
-                 "FAKETIME_TIMESTAMP_FILE=" + dir_ + "/clock",
-                 "FAKETIME_CACHE_DURATION=1",
-                 "FAKETIME_DONT_FAKE_MONOTONIC=1",
-                 "DONT_FAKE_MONOTONIC=1"};
+      // With the C library's allocator: jemalloc asks for the time before the
+      // library that fakes it is ready.
+      command = {
+          "env",
+          absl::StrCat("LD_PRELOAD=", kFakeTime, " libc.so.6 libstdc++.so.6"),
+          "FAKETIME_TIMESTAMP_FILE=" + dir_ + "/clock",
+          "FAKETIME_CACHE_DURATION=1",
+          "FAKETIME_DONT_FAKE_MONOTONIC=1",
+          "DONT_FAKE_MONOTONIC=1"};
     }
     const std::vector<std::string> controller = {
         Cluster::Bin("hwnas-controller"),
