@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Times ONNX files with hwnas-agent and, independently, with onnxruntime-node in
-# Node.js, one thread on the same core each, taking turns, and prints medians and ratios:
-# to all inferences of Node.js, and to its blocks of 10 ms from which nothing took the
-# core, as the agent counts no others.
+# Times ONNX files with hwnas-agent and, independently, with a bare loop on the same
+# library and with onnxruntime-node in Node.js, one thread on the same core each, taking
+# turns, and prints medians and ratios.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -23,6 +22,8 @@ seconds=${SECONDS_EACH:-1}
 
 agent=$build/bin/hwnas-agent
 [[ -x $agent ]] || { echo "$agent is missing: scripts/build release hwnas-agent" >&2; exit 1; }
+[[ -x $build/bin/time_plainly ]] ||
+  { echo "time_plainly is missing: configure with -DHWNAS_BUILD_BENCH=ON and build it" >&2; exit 1; }
 command -v node >/dev/null || { echo "node is missing: install nodejs" >&2; exit 1; }
 
 modules=${NODE_MODULES:-$build/bench/node_modules}
@@ -48,37 +49,38 @@ time_agent() {
   core=$(grep -oP '"pinned_cores":\[\K[0-9]+' <<<"$json")
   ! grep -q '"flags":' <<<"$json" || flags[$1]=$((${flags[$1]:-0} + 1))
 }
+time_plain() {
+  p=$("$build/bin/time_plainly" "$1" "$seconds" "$core")
+}
 time_node() {
-  read -r n q < <(NODE_PATH=$modules node "$root/bench/agent/time_with_node.js" "$1" "$seconds" "$core")
+  n=$(NODE_PATH=$modules node "$root/bench/agent/time_with_node.js" "$1" "$seconds" "$core")
 }
 
 # The machine's speed drifts, so each round compares neighbours in time, in
 # changing order, and the ratio is the median over rounds.
-declare -A by_agent by_node by_block ratios block_ratios flags
+declare -A by_agent by_plain by_node plain_ratios ratios flags
 time_agent "${models[0]}"  # Says which core it is pinned to: Node.js gets the same.
 flags=()
 for ((round = 1; round <= rounds; ++round)); do
   for model in "${models[@]}"; do
     if ((round % 2)); then
-      time_agent "$model"; time_node "$model"
+      time_plain "$model"; time_agent "$model"; time_node "$model"
     else
-      time_node "$model"; time_agent "$model"
+      time_node "$model"; time_agent "$model"; time_plain "$model"
     fi
+    by_plain[$model]+=$p$'\n'
+    plain_ratios[$model]+=$(awk "BEGIN { print $a / $p }")$'\n'
     by_agent[$model]+=$a$'\n'
     by_node[$model]+=$n$'\n'
     ratios[$model]+=$(awk "BEGIN { print $a / $n }")$'\n'
-    # Node.js may have had no such block in a round.
-    if [[ $q != nan ]]; then
-      by_block[$model]+=$q$'\n'
-      block_ratios[$model]+=$(awk "BEGIN { print $a / $q }")$'\n'
-    fi
   done
 done
 
-printf '| model | hwnas-agent, ms | onnxruntime-node, ms | ratio | its undisturbed blocks, ms | ratio | flagged rounds |\n|---|---|---|---|---|---|---|\n'
+printf '| model | hwnas-agent, ms | bare loop, ms | ratio | onnxruntime-node, ms | ratio | flagged rounds |\n|---|---|---|---|---|---|---|\n'
 for model in "${models[@]}"; do
   printf '| %s | %.3f | %.3f | %.3f | %.3f | %.3f | %d of %d |\n' "$(basename "$model" .onnx)" \
-    "$(printf '%s' "${by_agent[$model]}" | median)" "$(printf '%s' "${by_node[$model]}" | median)" \
-    "$(printf '%s' "${ratios[$model]}" | median)" "$(printf '%s' "${by_block[$model]:-nan}" | median)" \
-    "$(printf '%s' "${block_ratios[$model]:-nan}" | median)" "${flags[$model]:-0}" "$rounds"
+    "$(printf '%s' "${by_agent[$model]}" | median)" \
+    "$(printf '%s' "${by_plain[$model]}" | median)" "$(printf '%s' "${plain_ratios[$model]}" | median)" \
+    "$(printf '%s' "${by_node[$model]}" | median)" "$(printf '%s' "${ratios[$model]}" | median)" \
+    "${flags[$model]:-0}" "$rounds"
 done

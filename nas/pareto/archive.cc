@@ -59,32 +59,37 @@ Comparison CompareIn(const std::vector<double>& rows, int any_dims,
   const int dims = fixed_dims > 0 ? fixed_dims : any_dims;
   const int count = static_cast<int>(rows.size()) / dims;
   Comparison found{false, false, count};
+  // A copy that cannot be one of the rows.
+  double copy[std::max(fixed_dims, 1)] = {};
+  double* const low = fixed_dims > 0 ? copy : corner;
+  if constexpr (fixed_dims > 0) std::copy_n(corner, fixed_dims, copy);
   const double* row = rows.data();
   for (int i = 0; i < count; ++i, row += dims) {
     int worse = 0;
-    int worse_count = 0;
     bool better = false;
     bool within = true;
     for (int k = 0; k < dims; ++k) {
-      const bool is_worse = row[k] > point[k];
-      worse = is_worse ? k : worse;
-      worse_count += is_worse;
+      worse += row[k] > point[k];
       better |= row[k] < point[k];
-      within &= row[k] < corner[k];
+      within &= row[k] < low[k];
     }
     if (within) near->insert(near->end(), row, row + dims);
-    if (worse_count == 1) corner[worse] = std::min(corner[worse], row[worse]);
-    if (worse_count > 0 && better) continue;
+    for (int k = 0; k < dims; ++k) {
+      const bool limits = (worse == 1) & (row[k] > point[k]);
+      low[k] = std::min(low[k], limits ? row[k] : low[k]);
+    }
+    if (worse > 0 && better) continue;
     if (better) {
       found.dominated = true;
       return found;
     }
-    if (worse_count == 0) {
+    if (worse == 0) {
       found.equal = true;
     } else if (found.first_dominated == count) {
       found.first_dominated = i;
     }
   }
+  if constexpr (fixed_dims > 0) std::copy_n(copy, fixed_dims, corner);
   return found;
 }
 
