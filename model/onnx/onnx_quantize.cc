@@ -1,13 +1,11 @@
 #include "model/onnx/onnx_quantize.h"
 
 #include <onnx/onnx_pb.h>
-#include <onnx/shape_inference/implementation.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <limits>
 #include <set>
 #include <utility>
@@ -131,8 +129,6 @@ struct OnnxQuantizer::Plan {
                                     int input) const;
   void FindConstants();
   void FindWeighted();
-  // Floating-point tensors that are computed.
-  std::set<std::string> FindFloats() const;
   void FindTensors();
 };
 
@@ -215,31 +211,8 @@ void OnnxQuantizer::Plan::FindWeighted() {
   }
 }
 
-std::set<std::string> OnnxQuantizer::Plan::FindFloats() const {
-  onnx::ModelProto inferred = model;
-  // The library reports by exceptions. Without shapes we do less, not nothing.
-  try {
-    onnx::shape_inference::InferShapes(inferred);
-  } catch (const std::exception&) {
-    return {};
-  }
-  std::set<std::string> floats;
-  const auto add = [&](const auto& values) {
-    for (const auto& value : values) {
-      if (value.type().tensor_type().elem_type() == onnx::TensorProto::FLOAT) {
-        floats.insert(value.name());
-      }
-    }
-  };
-  add(inferred.graph().value_info());
-  add(inferred.graph().input());
-  add(inferred.graph().output());
-  return floats;
-}
-
 void OnnxQuantizer::Plan::FindTensors() {
   const onnx::GraphProto& graph = model.graph();
-  const std::set<std::string> floats = FindFloats();
   std::map<std::string, std::vector<int>> readers;
   for (int i = 0; i < graph.node_size(); ++i) {
     for (const auto& input : graph.node(i).input()) {
@@ -276,7 +249,9 @@ void OnnxQuantizer::Plan::FindTensors() {
       choose_output(node);
       continue;
     }
-    if (node.output_size() < 1 || floats.count(node.output(0)) == 0) continue;
+    if (node.output_size() < 1 || node.input_size() < 1) continue;
+    // These give the type that they take, so that all of it is float32: the
+    // library's inference of types does not survive every model.
     const bool passes = IsOp(node, "Add") || IsOp(node, "Mul") ||
                         IsOp(node, "Concat") || IsOp(node, "AveragePool") ||
                         IsOp(node, "GlobalAveragePool");
