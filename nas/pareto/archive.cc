@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <utility>
 
 namespace hwnas {
@@ -143,7 +144,10 @@ bool ParetoArchive::Insert(absl::Span<const double> point, int64_t id) {
     if (!std::isfinite(point[k])) return false;
     inside = inside && point[k] < reference_[k];
   }
-  Point corner = inside ? reference_ : Point(objectives_);
+  // Nothing lies in an empty box.
+  Point corner =
+      inside ? reference_
+             : Point(objectives_, -std::numeric_limits<double>::infinity());
   std::vector<double> near;
   const Comparison found =
       Compare(values_, objectives_, point.data(), corner.data(), &near);
