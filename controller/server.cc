@@ -440,13 +440,16 @@ class ServerImpl final : public Server {
   }
 
   absl::Status Serve() {
+    transfers_ = std::make_unique<Transfers>(TransferLimits(), access_.get(),
+                                             Clock::Real());
     study_service_ = std::make_unique<StudyServiceImpl>(
-        engine_.get(), artifacts_.get(), access_.get(), metrics_.get());
+        engine_.get(), artifacts_.get(), access_.get(), transfers_.get(),
+        metrics_.get());
     trial_service_ = std::make_unique<TrialServiceImpl>(
         engine_.get(), access_.get(), metrics_.get());
     fleet_service_ = std::make_unique<FleetServiceImpl>(
         FleetServiceOptions(), engine_.get(), artifacts_.get(), access_.get(),
-        Clock::Real(), metrics_.get(), logger_);
+        transfers_.get(), Clock::Real(), metrics_.get(), logger_);
     device_service_ = std::make_unique<DeviceServiceImpl>(
         engine_.get(), access_.get(), metrics_.get());
     access_service_ = std::make_unique<AccessServiceImpl>(
@@ -563,6 +566,7 @@ class ServerImpl final : public Server {
       next_tick = now + kTick;
       more = engine_->Tick();
       fleet_service_->Tick();
+      transfers_->Tick();
       access_->Tick();
       if (const absl::Status renewed = RenewOwnCertificate(); !renewed.ok()) {
         logger_->error("event=certificate_not_renewed reason=\"{}\"",
@@ -589,6 +593,7 @@ class ServerImpl final : public Server {
   std::unique_ptr<StudyEngine> engine_;
   std::unique_ptr<MetricsServer> metrics_server_;
   std::unique_ptr<HealthServer> health_;  // nullptr: none.
+  std::unique_ptr<Transfers> transfers_;
   std::unique_ptr<StudyServiceImpl> study_service_;
   std::unique_ptr<TrialServiceImpl> trial_service_;
   std::unique_ptr<FleetServiceImpl> fleet_service_;

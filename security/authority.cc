@@ -100,10 +100,18 @@ absl::Status AppendSecretly(const std::string& path, absl::string_view text) {
       open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   if (fd < 0) return absl::ErrnoToStatus(errno, absl::StrCat("open ", path));
   const absl::Cleanup close_fd = [fd] { close(fd); };
+  const off_t before = lseek(fd, 0, SEEK_END);
+  if (before < 0)
+    return absl::ErrnoToStatus(errno, absl::StrCat("seek ", path));
+  errno = ENOSPC;  // Which a short write does not say.
   if (write(fd, text.data(), text.size()) !=
           static_cast<ssize_t>(text.size()) ||
       fdatasync(fd) != 0) {
-    return absl::ErrnoToStatus(errno, absl::StrCat("write ", path));
+    const absl::Status status =
+        absl::ErrnoToStatus(errno, absl::StrCat("write ", path));
+    // No part of a line stays, which the next one would be joined to.
+    (void)ftruncate(fd, before);
+    return status;
   }
   return absl::OkStatus();
 }
@@ -310,16 +318,22 @@ absl::StatusOr<int> Authority::Revoke(absl::string_view who, absl::Time now) {
   };
   HWNAS_ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(dir_));
   int count = 0;
-  for (const auto& file :
-       std::filesystem::directory_iterator(dir_ + "/tokens")) {
+  std::error_code error;
+  for (std::filesystem::directory_iterator file(dir_ + "/tokens", error), end;
+       !error && file != end; file.increment(error)) {
     HWNAS_ASSIGN_OR_RETURN(const std::string line,
-                           ReadSecretFile(file.path(), 4096));
+                           ReadSecretFile(file->path(), 4096));
     const absl::StatusOr<Record> token = ParseLine(line);
     if (!token.ok() || (token->expiry > now && !is_meant(token->identity))) {
       continue;
     }
     if (is_meant(token->identity)) ++count;
-    std::filesystem::remove(file.path());
+    std::error_code ignored;  // It has been used just now.
+    std::filesystem::remove(file->path(), ignored);
+  }
+  if (error && error != std::errc::no_such_file_or_directory) {
+    return absl::ErrnoToStatus(error.value(),
+                               absl::StrCat("list ", dir_, "/tokens"));
   }
   HWNAS_ASSIGN_OR_RETURN(const std::vector<Issued> issued, ReadIssued(now));
   // Those that have expired need not be on the list.

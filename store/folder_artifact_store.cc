@@ -133,11 +133,12 @@ class FolderArtifactStore final : public ArtifactStore {
 
   // Counts what is there.
   absl::Status Measure() {
+    int64_t bytes = 0;
+    HWNAS_RETURN_IF_ERROR(
+        ForEachFile([&](const fs::path& path) { bytes += SizeOf(path); }));
     MutexLock lock(&put_mutex_);
-    return ForEachFile([this](const fs::path& path)
-                           ABSL_EXCLUSIVE_LOCKS_REQUIRED(put_mutex_) {
-                             total_bytes_ += SizeOf(path);
-                           });
+    total_bytes_ = bytes;
+    return absl::OkStatus();
   }
 
   // What a crash in the middle of Put left behind.

@@ -107,6 +107,15 @@ absl::Status Restore(const std::string& folder, const std::string& store,
     return absl::AlreadyExistsError(absl::StrCat(
         store, " holds studies already: restore into another folder"));
   }
+  // SQLite would play them back over the backup.
+  for (const char* suffix : {"-wal", "-shm", "-journal"}) {
+    if (fs::exists(JournalPath(store) + suffix, error)) {
+      return absl::AlreadyExistsError(
+          absl::StrCat(JournalPath(store), suffix,
+                       " is left of another journal: restore into another "
+                       "folder, or move it away"));
+    }
+  }
   HWNAS_RETURN_IF_ERROR(MakeDirectories(store));
   HWNAS_ASSIGN_OR_RETURN(const StoreFolderLock lock,
                          StoreFolderLock::Take(store));

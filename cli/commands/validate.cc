@@ -43,6 +43,7 @@ std::string Summary(const v1::StudySpec& spec) {
                                                 replayed.size(),
                                                 " device classes"));
           }
+          replayed.clear();
           stages.push_back("replay a training");
         } else {
           replayed.push_back(stage.device_class);

@@ -80,6 +80,10 @@ constexpr MethodRule kRules[] = {
 
 // Parsed certificates that are remembered; more peers than a cluster has.
 constexpr size_t kMaxParsed = 20'000;
+// Of calls that were refused, or failed: whoever may not do a thing must not
+// fill the disk with it either.
+constexpr double kRefusedRecordsPerSecond = 5;
+constexpr double kRefusedRecordsAtOnce = 1000;
 // Lines about refused handshakes and calls; anybody can cause them.
 constexpr double kRefusalLinesPerSecond = 20;
 constexpr double kRefusalLinesAtOnce = 200;
@@ -257,7 +261,9 @@ Access::Access(AccessOptions options, const Clock* clock,
       metrics_(metrics),
       logger_(std::move(logger)),
       audit_(std::move(audit)),
-      refusal_lines_(kRefusalLinesPerSecond, kRefusalLinesAtOnce) {}
+      refusal_lines_(kRefusalLinesPerSecond, kRefusalLinesAtOnce),
+      unread_lines_(/*per_second=*/0.1, /*burst=*/1),
+      refused_records_(kRefusedRecordsPerSecond, kRefusedRecordsAtOnce) {}
 
 Access::~Access() = default;
 
@@ -271,9 +277,10 @@ absl::Status Access::ReadRevocations() {
                          info.st_mtim.tv_sec, ".", info.st_mtim.tv_nsec);
   }
   if (stamp == revocations_stamp_) return absl::OkStatus();
-  // Once for each state of the file, whether it can be read or not.
-  revocations_stamp_ = stamp;
+  // Again and again until it can be read: a list that is missed lets in whom it
+  // names.
   HWNAS_ASSIGN_OR_RETURN(revoked_, security::ReadRevoked(options_.tls_dir));
+  revocations_stamp_ = stamp;
   logger_->info("event=revocations_read count={}", revoked_.size());
   return absl::OkStatus();
 }
@@ -339,8 +346,10 @@ void Access::Tick() {
     MutexLock lock(&mutex_);
     if (const absl::Status status = ReadRevocations(); !status.ok()) {
       // What was read before stays in force.
-      logger_->error("event=revocations_not_read reason=\"{}\"",
-                     Tame(status.message()));
+      if (unread_lines_.Take(clock_->Steady())) {
+        logger_->error("event=revocations_not_read reason=\"{}\"",
+                       Tame(status.message()));
+      }
     }
     for (const auto& hold : holds_) {
       absl::Status status = StillGood(hold->certificate);
@@ -476,11 +485,22 @@ void Access::Audit(absl::string_view who, absl::string_view peer,
                    absl::string_view method, absl::string_view resource,
                    absl::StatusCode outcome) {
   if (audit_ == nullptr) return;
+  std::string omitted;
+  if (outcome != absl::StatusCode::kOk) {
+    MutexLock lock(&record_mutex_);
+    if (!refused_records_.Take(clock_->Steady())) {
+      ++omitted_records_;
+      return;
+    }
+    if (const int64_t count = std::exchange(omitted_records_, 0); count > 0) {
+      omitted = absl::StrCat(" omitted_before=", count);
+    }
+  }
   audit_->info(
-      "event=audit who=\"{}\" peer={} method={} resource=\"{}\" outcome={}",
+      "event=audit who=\"{}\" peer={} method={} resource=\"{}\" outcome={}{}",
       std::string(who), peer.empty() ? "-" : Tame(peer),
       Tame(ShortMethod(method)), Tame(resource),
-      absl::StatusCodeToString(outcome));
+      absl::StatusCodeToString(outcome), omitted);
 }
 
 std::vector<

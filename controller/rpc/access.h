@@ -133,7 +133,9 @@ class Access {
   std::unique_ptr<Hold> CutWhenInvalid(
       const Caller& caller, std::function<void(const absl::Status&)> cut);
 
-  // Writes to the record. `resource` may be anything the peer has sent.
+  // Writes to the record. `resource` may be anything the peer has sent. Of what
+  // was refused, floods are thinned out: the next line says how many it
+  // follows.
   void Audit(absl::string_view who, absl::string_view peer,
              absl::string_view method, absl::string_view resource,
              absl::StatusCode outcome);
@@ -169,6 +171,10 @@ class Access {
   std::unordered_map<std::string, security::Certificate> parsed_
       ABSL_GUARDED_BY(mutex_);
   RateLimit refusal_lines_ ABSL_GUARDED_BY(mutex_);
+  RateLimit unread_lines_ ABSL_GUARDED_BY(mutex_);
+  Mutex record_mutex_;
+  RateLimit refused_records_ ABSL_GUARDED_BY(record_mutex_);
+  int64_t omitted_records_ ABSL_GUARDED_BY(record_mutex_) = 0;
 };
 
 }  // namespace hwnas::controller

@@ -61,13 +61,15 @@ class Listener final : public ProfileListener {
 class ProfileReactor final : public UpdateStream<v1::ProfileModelUpdate> {
  public:
   ProfileReactor(StudyEngine* engine, Access* access,
-                 const Access::Caller& caller, ControllerMetrics* metrics,
-                 SerialQueue* queue, v1::ProfileModelRequest request)
-      : UpdateStream(queue, access, caller),
+                 grpc::CallbackServerContext* context,
+                 ControllerMetrics* metrics, SerialQueue* queue,
+                 v1::ProfileModelRequest request)
+      : UpdateStream(queue, context),
         engine_(engine),
         metrics_(metrics),
         listener_(std::make_shared<Listener>([this] { Poke(); })) {
-    queue->Post([this, request = std::move(request)] {
+    queue->Post([this, access, request = std::move(request)] {
+      HoldWhileValid(access);
       const auto id = engine_->StartProfile(request, listener_);
       if (id.ok()) {
         profile_id_ = *id;
@@ -160,8 +162,8 @@ DeviceServiceImpl::ProfileModel(grpc::CallbackServerContext* context,
                                 const v1::ProfileModelRequest* request) {
   v1::ProfileModelRequest theirs = *request;
   theirs.set_user(access_->UserOf(*context, request->user()));
-  return new ProfileReactor(engine_, access_, access_->CallerOf(*context),
-                            metrics_, &queue_, std::move(theirs));
+  return new ProfileReactor(engine_, access_, context, metrics_, &queue_,
+                            std::move(theirs));
 }
 
 }  // namespace hwnas::controller

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -26,6 +27,9 @@ using Reactor =
 
 // A peer that does not read what it is sent is cut off beyond this.
 constexpr size_t kMaxOutbound = 4096;
+// How long a closing stream waits for its last message to leave, so that the
+// peer learns why.
+constexpr absl::Duration kLastWriteTimeout = absl::Seconds(2);
 
 }  // namespace
 
@@ -33,8 +37,9 @@ constexpr size_t kMaxOutbound = 4096;
 // be. Thread-safe.
 class SessionStream final : public ExecutorStream {
  public:
-  SessionStream(Reactor* reactor, absl::Time opened)
-      : opened_(opened), reactor_(reactor) {}
+  SessionStream(Reactor* reactor, grpc::CallbackServerContext* context,
+                absl::Time opened)
+      : opened_(opened), reactor_(reactor), context_(context) {}
 
   void Send(const v1::SessionResponse& message) override {
     MutexLock lock(&mutex_);
@@ -75,6 +80,13 @@ class SessionStream final : public ExecutorStream {
   void Detach() {
     MutexLock lock(&mutex_);
     reactor_ = nullptr;
+    context_ = nullptr;
+  }
+
+  // What is still read must not count any more.
+  bool closing() {
+    MutexLock lock(&mutex_);
+    return closing_;
   }
 
   // The peer has said something: a Hello, or it is refused for that.
@@ -82,12 +94,17 @@ class SessionStream final : public ExecutorStream {
     MutexLock lock(&mutex_);
     heard_ = true;
   }
-  void CloseIfSilent(absl::Time now, absl::Duration timeout) {
+  // Closes a stream that has said nothing, and cuts off a closing one whose
+  // peer does not read. Call now and then.
+  void CloseIfStuck(absl::Time now, absl::Duration hello_timeout) {
     MutexLock lock(&mutex_);
-    if (!heard_ && now - opened_ > timeout) {
-      CloseLocked(absl::DeadlineExceededError(
-          absl::StrCat("no Hello within ", absl::FormatDuration(timeout))));
+    if (!heard_ && now - opened_ > hello_timeout) {
+      CloseLocked(absl::DeadlineExceededError(absl::StrCat(
+          "no Hello within ", absl::FormatDuration(hello_timeout))));
     }
+    if (!closing_ || finished_ || context_ == nullptr) return;
+    if (!waits_since_) waits_since_ = now;
+    if (now - *waits_since_ > kLastWriteTimeout) context_->TryCancel();
   }
 
  private:
@@ -113,6 +130,8 @@ class SessionStream final : public ExecutorStream {
   const absl::Time opened_;
   Mutex mutex_;
   Reactor* reactor_ ABSL_GUARDED_BY(mutex_);
+  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Time> waits_since_ ABSL_GUARDED_BY(mutex_);
   // The front is being written if `writing_`.
   std::deque<v1::SessionResponse> outbound_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
@@ -187,18 +206,20 @@ class SessionReactor final
     : public Reactor,
       public std::enable_shared_from_this<SessionReactor> {
  public:
-  SessionReactor(const FleetServiceOptions& options, StudyEngine* engine,
-                 Access* access, Access::Caller caller,
-                 ControllerMetrics* metrics, SessionInbox* inbox,
-                 const Clock* clock, std::shared_ptr<Logger> logger)
+  SessionReactor(const FleetServiceOptions& options,
+                 grpc::CallbackServerContext* context, StudyEngine* engine,
+                 Access* access, ControllerMetrics* metrics,
+                 SessionInbox* inbox, const Clock* clock,
+                 std::shared_ptr<Logger> logger)
       : engine_(engine),
         access_(access),
-        caller_(std::move(caller)),
+        caller_(access->CallerOf(*context)),
         metrics_(metrics),
         inbox_(inbox),
         clock_(clock),
         logger_(std::move(logger)),
-        stream_(std::make_shared<SessionStream>(this, clock->Steady())),
+        stream_(
+            std::make_shared<SessionStream>(this, context, clock->Steady())),
         hold_(access->CutWhenInvalid(
             caller_,
             [stream = stream_](const absl::Status& status) {
@@ -214,6 +235,7 @@ class SessionReactor final
 
   void OnReadDone(bool ok) override {
     if (ok) stream_->MarkHeard();
+    if (stream_->closing()) ok = false;
     if (ok && request_.has_result()) {
       inbox_->PostResult(self_);
       return;
@@ -372,13 +394,14 @@ void SessionInbox::TakeInResults() {
 FleetServiceImpl::FleetServiceImpl(const FleetServiceOptions& options,
                                    StudyEngine* engine,
                                    ArtifactStore* artifacts, Access* access,
-                                   const Clock* clock,
+                                   Transfers* transfers, const Clock* clock,
                                    ControllerMetrics* metrics,
                                    std::shared_ptr<Logger> logger)
     : options_(options),
       engine_(engine),
       artifacts_(artifacts),
       access_(access),
+      transfers_(transfers),
       clock_(clock),
       metrics_(metrics),
       logger_(std::move(logger)),
@@ -386,57 +409,12 @@ FleetServiceImpl::FleetServiceImpl(const FleetServiceOptions& options,
 
 FleetServiceImpl::~FleetServiceImpl() = default;
 
-// One upload or download: counted, and cancelled when it takes too long or the
-// caller's certificate ends. Lives on the stack of its handler.
-class FleetServiceImpl::Transfer {
- public:
-  Transfer(FleetServiceImpl* service, grpc::ServerContext* context)
-      : service_(service),
-        context_(context),
-        deadline_(service->clock_->Steady() +
-                  service->options_.transfer_timeout),
-        hold_(service->access_->CutWhenInvalid(
-            service->access_->CallerOf(*context),
-            [context](const absl::Status&) { context->TryCancel(); })) {
-    MutexLock lock(&service_->mutex_);
-    place_ = service_->transfers_.insert(service_->transfers_.end(), this);
-    fits_ = service_->transfers_.size() <=
-            static_cast<size_t>(service_->options_.max_transfers);
-  }
-  ~Transfer() {
-    MutexLock lock(&service_->mutex_);
-    service_->transfers_.erase(place_);
-  }
-  Transfer(const Transfer&) = delete;
-  Transfer& operator=(const Transfer&) = delete;
-
-  // RESOURCE_EXHAUSTED if there are too many.
-  absl::Status Check() const {
-    if (fits_) return absl::OkStatus();
-    return absl::ResourceExhaustedError(
-        "too many transfers at once: try again later");
-  }
-  // Under the service's mutex, so that it is still there.
-  void CancelIfLate(absl::Time now) {
-    if (now > deadline_) context_->TryCancel();
-  }
-
- private:
-  FleetServiceImpl* const service_;
-  grpc::ServerContext* const context_;
-  const absl::Time deadline_;
-  const std::unique_ptr<Access::Hold> hold_;
-  std::list<Transfer*>::iterator place_;
-  bool fits_ = false;
-};
-
 void FleetServiceImpl::Tick() {
   const absl::Time now = clock_->Steady();
   MutexLock lock(&mutex_);
-  for (Transfer* const transfer : transfers_) transfer->CancelIfLate(now);
   for (auto it = sessions_.begin(); it != sessions_.end();) {
     if (const auto stream = it->lock()) {
-      stream->CloseIfSilent(now, options_.hello_timeout);
+      stream->CloseIfStuck(now, options_.hello_timeout);
       ++it;
     } else {
       it = sessions_.erase(it);
@@ -454,9 +432,9 @@ void FleetServiceImpl::CloseAll() {
 }
 
 Reactor* FleetServiceImpl::Session(grpc::CallbackServerContext* context) {
-  const auto reactor = std::make_shared<SessionReactor>(
-      options_, engine_, access_, access_->CallerOf(*context), metrics_,
-      inbox_.get(), clock_, logger_);
+  const auto reactor =
+      std::make_shared<SessionReactor>(options_, context, engine_, access_,
+                                       metrics_, inbox_.get(), clock_, logger_);
   {
     MutexLock lock(&mutex_);
     sessions_.push_back(reactor->stream());
@@ -468,7 +446,7 @@ Reactor* FleetServiceImpl::Session(grpc::CallbackServerContext* context) {
 grpc::Status FleetServiceImpl::UploadArtifact(
     grpc::ServerContext* context, grpc::ServerReader<v1::ArtifactChunk>* reader,
     v1::Artifact* response) {
-  const Transfer transfer(this, context);
+  Transfer transfer(transfers_, context);
   if (const auto fits = transfer.Check(); !fits.ok()) {
     return Reply(metrics_, fits);
   }
@@ -476,6 +454,7 @@ grpc::Status FleetServiceImpl::UploadArtifact(
   absl::Cleanup free_memory = [&] { upload_memory_bytes_ -= data.size(); };
   v1::ArtifactChunk chunk;
   while (reader->Read(&chunk)) {
+    transfer.Moved();
     if (data.size() + chunk.data().size() > kMaxUploadBytes) {
       return Reply(metrics_, absl::InvalidArgumentError(
                                  absl::StrCat("the artifact is larger than ",
@@ -505,7 +484,7 @@ grpc::Status FleetServiceImpl::UploadArtifact(
 grpc::Status FleetServiceImpl::DownloadArtifact(
     grpc::ServerContext* context, const v1::DownloadArtifactRequest* request,
     grpc::ServerWriter<v1::ArtifactChunk>* writer) {
-  const Transfer transfer(this, context);
+  Transfer transfer(transfers_, context);
   if (const auto fits = transfer.Check(); !fits.ok()) {
     return Reply(metrics_, fits);
   }
@@ -515,6 +494,7 @@ grpc::Status FleetServiceImpl::DownloadArtifact(
     v1::ArtifactChunk chunk;
     chunk.set_data(data->substr(begin, kChunkBytes));
     if (!writer->Write(chunk)) break;  // The caller left.
+    transfer.Moved();
   }
   return grpc::Status::OK;
 }

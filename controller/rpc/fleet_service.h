@@ -12,6 +12,7 @@
 #include "common/mutex.h"
 #include "controller/controller_metrics.h"
 #include "controller/rpc/access.h"
+#include "controller/rpc/transfers.h"
 #include "controller/study/study_engine.h"
 #include "hwnas/v1/fleet_service.grpc.pb.h"
 #include "store/artifact_store.h"
@@ -26,10 +27,6 @@ struct FleetServiceOptions {
   absl::Duration hello_timeout = absl::Seconds(10);
   // Bytes of all uploads that are not complete yet; they are held in memory.
   size_t max_upload_memory_bytes = size_t{512} << 20;
-  // Uploads and downloads at once: each has a thread of the server.
-  int max_transfers = 24;
-  // How long a transfer may take.
-  absl::Duration transfer_timeout = absl::Minutes(15);
   // Messages of one session: in the long run, and at once.
   double messages_per_second = 500;
   double messages_at_once = 5000;
@@ -42,12 +39,13 @@ class FleetServiceImpl final
           v1::FleetService::Service> {
  public:
   FleetServiceImpl(const FleetServiceOptions& options, StudyEngine* engine,
-                   ArtifactStore* artifacts, Access* access, const Clock* clock,
+                   ArtifactStore* artifacts, Access* access,
+                   Transfers* transfers, const Clock* clock,
                    ControllerMetrics* metrics, std::shared_ptr<Logger> logger);
   ~FleetServiceImpl() override;
 
-  // Closes streams that have not said Hello in time, and transfers that take
-  // too long. Call now and then.
+  // Closes streams that have not said Hello in time, and cuts off those that
+  // are closed but do not read. Call now and then.
   void Tick();
   // Closes every session, so that the server can stop.
   void CloseAll();
@@ -68,12 +66,11 @@ class FleetServiceImpl final
   size_t upload_memory_bytes() const { return upload_memory_bytes_; }
 
  private:
-  class Transfer;
-
   const FleetServiceOptions options_;
   StudyEngine* const engine_;
   ArtifactStore* const artifacts_;
   Access* const access_;
+  Transfers* const transfers_;
   const Clock* const clock_;
   ControllerMetrics* const metrics_;
   const std::shared_ptr<Logger> logger_;
@@ -82,7 +79,6 @@ class FleetServiceImpl final
   std::atomic<size_t> upload_memory_bytes_{0};
   Mutex mutex_;
   std::list<std::weak_ptr<SessionStream>> sessions_ ABSL_GUARDED_BY(mutex_);
-  std::list<Transfer*> transfers_ ABSL_GUARDED_BY(mutex_);
   // Last: ends first, while the rest still stands.
   std::unique_ptr<SessionInbox> inbox_;
 };

@@ -78,12 +78,13 @@ class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
  public:
   // `study_id`: or why it must not be watched.
   WatchReactor(StudyEngine* engine, Access* access,
-               const Access::Caller& caller, ControllerMetrics* metrics,
+               grpc::CallbackServerContext* context, ControllerMetrics* metrics,
                SerialQueue* queue, const absl::StatusOr<std::string>& study_id)
-      : UpdateStream(queue, access, caller),
-        engine_(engine),
-        metrics_(metrics) {
-    queue->Post([this, study_id] { Begin(study_id); });
+      : UpdateStream(queue, context), engine_(engine), metrics_(metrics) {
+    queue->Post([this, access, study_id] {
+      HoldWhileValid(access);
+      Begin(study_id);
+    });
   }
 
  private:
@@ -296,6 +297,10 @@ grpc::Status StudyServiceImpl::ExportModel(
   if (const auto id = TrialOf(*context, request->name()); !id.ok()) {
     return Reply(metrics_, id.status());
   }
+  Transfer transfer(transfers_, context);
+  if (const absl::Status fits = transfer.Check(); !fits.ok()) {
+    return Reply(metrics_, fits);
+  }
   bool trained = false;
   const absl::StatusOr<std::string> onnx =
       Export(*engine_, *artifacts_, *request, &trained);
@@ -305,6 +310,7 @@ grpc::Status StudyServiceImpl::ExportModel(
     chunk.set_data(onnx->substr(begin, kChunkBytes));
     chunk.set_trained(begin == 0 && trained);
     if (!writer->Write(chunk)) break;  // The caller left.
+    transfer.Moved();
   }
   return grpc::Status::OK;
 }
@@ -312,8 +318,7 @@ grpc::Status StudyServiceImpl::ExportModel(
 grpc::ServerWriteReactor<v1::StudyUpdate>* StudyServiceImpl::WatchStudy(
     grpc::CallbackServerContext* context,
     const v1::WatchStudyRequest* request) {
-  return new WatchReactor(engine_, access_, access_->CallerOf(*context),
-                          metrics_, &queue_,
+  return new WatchReactor(engine_, access_, context, metrics_, &queue_,
                           StudyOf(*context, request->name()));
 }
 

@@ -4,6 +4,7 @@
 #include "controller/controller_metrics.h"
 #include "controller/rpc/access.h"
 #include "controller/rpc/serial_queue.h"
+#include "controller/rpc/transfers.h"
 #include "controller/study/study_engine.h"
 #include "hwnas/v1/study_service.grpc.pb.h"
 #include "proto/convert/resource_names.h"
@@ -19,10 +20,12 @@ class StudyServiceImpl final
           v1::StudyService::Service> {
  public:
   StudyServiceImpl(StudyEngine* engine, ArtifactStore* artifacts,
-                   Access* access, ControllerMetrics* metrics)
+                   Access* access, Transfers* transfers,
+                   ControllerMetrics* metrics)
       : engine_(engine),
         artifacts_(artifacts),
         access_(access),
+        transfers_(transfers),
         metrics_(metrics) {}
 
   grpc::Status CreateStudy(grpc::ServerContext* context,
@@ -72,6 +75,7 @@ class StudyServiceImpl final
   StudyEngine* const engine_;
   ArtifactStore* const artifacts_;
   Access* const access_;
+  Transfers* const transfers_;
   ControllerMetrics* const metrics_;
   // Makes the updates that watchers wait for.
   SerialQueue queue_;

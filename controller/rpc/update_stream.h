@@ -43,13 +43,18 @@ class UpdateStream : public grpc::ServerWriteReactor<Message> {
   }
 
  protected:
-  // `queue` and `access` must outlive the stream, which ends when the caller's
-  // certificate does.
-  UpdateStream(SerialQueue* queue, Access* access, const Access::Caller& caller)
-      : queue_(queue),
-        hold_(access->CutWhenInvalid(
-            caller, [this](const absl::Status& status) { Cut(status); })) {}
+  // `queue` must outlive the stream, and so does `context`.
+  UpdateStream(SerialQueue* queue, grpc::CallbackServerContext* context)
+      : queue_(queue), context_(context) {}
   ~UpdateStream() override = default;
+
+  // Ends the stream when the caller's certificate does. In the first job, when
+  // all of the stream is there to be called. `access` must outlive it.
+  void HoldWhileValid(Access* access) {
+    hold_ = access->CutWhenInvalid(
+        access->CallerOf(*context_),
+        [this](const absl::Status& status) { Cut(status); });
+  }
 
   // Something may be there to write. Any thread. At most one Pump waits in the
   // queue.
@@ -80,6 +85,8 @@ class UpdateStream : public grpc::ServerWriteReactor<Message> {
     {
       MutexLock lock(&mutex_);
       cut_ = status;
+      // Whoever does not read would hold up the end for ever.
+      if (writing_) context_->TryCancel();
     }
     Poke();
   }
@@ -113,6 +120,7 @@ class UpdateStream : public grpc::ServerWriteReactor<Message> {
   }
 
   SerialQueue* const queue_;
+  grpc::CallbackServerContext* const context_;
   // Used on the queue, but while gRPC writes it.
   Message message_;
 
@@ -122,7 +130,7 @@ class UpdateStream : public grpc::ServerWriteReactor<Message> {
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   bool poked_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status cut_ ABSL_GUARDED_BY(mutex_);
-  // Last: until it is made nobody calls Cut().
+  // Made on the queue.
   std::unique_ptr<Access::Hold> hold_;
 };
 

@@ -71,6 +71,12 @@ absl::Status CheckCapabilities(const v1::Hello& hello) {
                      " entries: expected at most ", kMaxList));
   }
   for (const v1::RuntimeCapability& capability : hello.capabilities()) {
+    if (!IsName(capability.runtime(), "-_.:")) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "hello.capabilities.runtime '",
+          absl::CHexEscape(capability.runtime().substr(0, kMaxName)),
+          "': expected 1 to 63 of [a-z0-9-_.:]"));
+    }
     HWNAS_RETURN_IF_ERROR(
         CheckList("capabilities.precisions", capability.precisions()));
     if (capability.description().size() > kMaxText) {

@@ -78,6 +78,14 @@ absl::Status CheckTaskResult(const v1::TaskResult& result) {
                      result.latency_samples().block_latency_ms_size(),
                      " entries: expected at most ", kMaxLatencySamples));
   }
+  if (const auto& samples = result.latency_samples();
+      samples.warmup_block_latency_ms_size() > kMaxLatencySamples ||
+      samples.pass_begins_size() > kMaxLatencySamples) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "latency_samples.warmup_block_latency_ms has ",
+        samples.warmup_block_latency_ms_size(), " entries and pass_begins ",
+        samples.pass_begins_size(), ": expected at most ", kMaxLatencySamples));
+  }
   if (result.environment().ByteSizeLong() > kMaxEnvironmentBytes) {
     return absl::InvalidArgumentError(absl::StrCat(
         "environment has more than ", kMaxEnvironmentBytes, " bytes"));

@@ -134,8 +134,13 @@ absl::Status StudyEngine::OnHeartbeat(const std::string& session_id,
   }
   if (heartbeat.has_environment() &&
       Fleet::CheckEnvironment(heartbeat.environment()).ok()) {
-    // Only what changes is told.
-    executor->hello.mutable_environment()->MergeFrom(heartbeat.environment());
+    // Only what changes is told; a list is told whole.
+    v1::Environment& environment = *executor->hello.mutable_environment();
+    if (heartbeat.environment().pinned_cores_size() > 0) {
+      environment.clear_pinned_cores();
+    }
+    environment.MergeFrom(heartbeat.environment());
+    environment.DiscardUnknownFields();
   }
   for (const v1::TaskProgress& progress : heartbeat.tasks()) {
     const v1::LeaseKey& lease = progress.lease();

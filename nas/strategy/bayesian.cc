@@ -224,7 +224,7 @@ class BayesianStrategy::Search {
     return evaluation.violation > 0 ? evaluation.violation : -margin_;
   }
   double Deviation(const FidelityLift::Lifted& lifted, int k) const {
-    return k < objectives_ ? lifted.deviation[k] : 0;
+    return k < objectives_ ? lifted.deviation[k] : lifted.violation_deviation;
   }
   // Of conditioned_ and some of its rows, those that are known.
   Targets TargetsOf(absl::Span<const int> rows, int k) const;

@@ -10,13 +10,14 @@
 namespace hwnas {
 
 // NSGA-II (Deb et al., IEEE Transactions on Evolutionary Computation, 2002) in
-// its asynchronous steady-state form (Nebro and Durillo, LION 2009): whenever a
-// trial ends it joins the population, and if that has grown beyond `population`
-// the worst leaves: the most crowded of the last front. Fronts are under
-// constrained domination; failed trials never join. A parent wins a binary
-// tournament by rank, then crowding. A child takes each choice from either of
-// two parents (with probability `crossover`, else it copies one); then each
-// choice mutates with probability `mutation`.
+// its asynchronous steady-state form (Nebro and Durillo, "On the Effect of
+// Applying a Steady-State Selection Scheme in the Multi-Objective Genetic
+// Algorithm NSGA-II", 2009): whenever a trial ends it joins the population, and
+// if that has grown beyond `population` the worst leaves: the most crowded of
+// the last front. Fronts are under constrained domination; failed trials never
+// join. A parent wins a binary tournament by rank, then crowding. A child takes
+// each choice from either of two parents (with probability `crossover`, else it
+// copies one); then each choice mutates with probability `mutation`.
 //
 // Variants, all ours: children seen before are made anew, with one mutation
 // more for every 4 attempts; the cost of a trial depends on the population, not

@@ -100,6 +100,20 @@ TEST_F(StoreCommandsTest, OverwritesNothing) {
   EXPECT_EQ(CountIn(store_, "a"), 30);
 }
 
+TEST_F(StoreCommandsTest, RestoresBesideNothingOfAnotherJournal) {
+  const std::string backup = dir_ + "/backup", restored = dir_ + "/restored";
+  ASSERT_EQ(Run({"backup", store_, backup}), kExitOk) << err_.str();
+  fs::create_directories(restored);
+  // SQLite would play it over the backup.
+  const std::string wal = JournalPath(restored) + "-wal";
+  std::ofstream(wal) << "of a journal that was moved away";
+  EXPECT_EQ(Run({"restore", backup, restored}), kExitBadInput);
+  EXPECT_THAT(err_.str(), HasSubstr("journal.db-wal"));
+  fs::remove(wal);
+  EXPECT_EQ(Run({"restore", backup, restored}), kExitOk) << err_.str();
+  EXPECT_EQ(CountIn(restored, "a"), 30);
+}
+
 TEST_F(StoreCommandsTest, SaysThatThereIsNothingToBackUpOrRestore) {
   EXPECT_EQ(Run({"backup", dir_ + "/none", dir_ + "/backup"}), kExitBadInput);
   EXPECT_THAT(err_.str(), HasSubstr("no journal"));

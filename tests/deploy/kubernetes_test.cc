@@ -1,7 +1,11 @@
 // The manifests say what they mean: they parse, their references lead
 // somewhere, their flags and metrics exist, and no container may do more than
 // it must. No cluster is asked.
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string>
@@ -10,6 +14,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -317,6 +322,49 @@ TEST_F(KubernetesTest, ContainersMayDoNoMoreThanTheyMust) {
           At(container, {"resources", "requests", "memory"}).IsDefined());
       EXPECT_TRUE(At(container, {"resources", "limits", "memory"}).IsDefined());
     }
+  }
+}
+
+// The controller appends to what the init container copies, as no secret's file
+// lets it.
+TEST_F(KubernetesTest, SeedsAnAuthorityThatCanBeWritten) {
+  const auto controller = std::find_if(
+      workloads_.begin(), workloads_.end(), [](const Workload& workload) {
+        return workload.name == "hwnas-controller";
+      });
+  ASSERT_NE(controller, workloads_.end());
+  const YAML::Node command = controller->pod["initContainers"][0]["command"];
+  ASSERT_EQ(Text(command[0]), "sh");
+  ASSERT_EQ(Text(command[1]), "-ec");
+  const fs::path dir = fs::path(::testing::TempDir()) / "authority_seed";
+  fs::remove_all(dir);
+  fs::create_directories(dir / "secret");
+  const char* const files[] = {"ca.pem", "ca.key", "crl.pem", "identity.pem",
+                               "issued"};
+  for (const char* file : files) {
+    std::ofstream(dir / "secret" / file) << file;
+    fs::permissions(dir / "secret" / file,
+                    fs::perms::owner_read | fs::perms::group_read);
+  }
+  const std::string script = absl::StrReplaceAll(
+      Text(command[2]), {{"/etc/hwnas/authority", (dir / "secret").string()},
+                         {"/var/lib/hwnas", (dir / "store").string()}});
+  std::ofstream(dir / "script") << script;
+  const std::string run = absl::StrCat("sh -e ", (dir / "script").string());
+  // A pod that starts again keeps what has grown meanwhile.
+  for (const char* issued : {"issued", "issued and more"}) {
+    ASSERT_EQ(std::system(run.c_str()), 0);  // NOLINT(cert-env33-c)
+    const fs::path tls = dir / "store" / "tls";
+    EXPECT_TRUE(fs::is_directory(tls / "tokens"));
+    for (const char* file : files) {
+      EXPECT_EQ(fs::status(tls / file).permissions(),
+                fs::perms::owner_read | fs::perms::owner_write)
+          << file;
+    }
+    std::ifstream in(tls / "issued");
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    EXPECT_EQ(text, issued);
+    std::ofstream(tls / "issued", std::ios::app) << " and more";
   }
 }
 

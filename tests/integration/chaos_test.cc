@@ -530,8 +530,12 @@ void CheckEverything(JournalStore& store, const Stage& stage,
                         e.measurements(0).value();
                   }
                   if (event.has_stage_finished()) note(e);
-                  if (event.has_attempt_failed()) {
-                    note(event.attempt_failed());
+                  // What an executor reports, not what the controller
+                  // concludes from silence.
+                  const auto& f = event.attempt_failed();
+                  if (f.outcome() == v1::AttemptFailed::FAILED ||
+                      f.outcome() == v1::AttemptFailed::HANDED_BACK) {
+                    note(f);
                   }
                   return absl::OkStatus();
                 })

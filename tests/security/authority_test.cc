@@ -149,6 +149,13 @@ TEST_F(AuthorityTest, RenewsWhatWasNotRevoked) {
             absl::StatusCode::kUnauthenticated);
 }
 
+TEST_F(AuthorityTest, RevokesAlsoWithoutAFolderOfTokens) {
+  ASSERT_TRUE(authority_->Issue(kAlice, request_, kNow).ok());
+  std::filesystem::remove(dir_ + "/tokens");
+  EXPECT_EQ(*authority_->Revoke("alice", kNow), 1);
+  EXPECT_THAT(*ReadRevoked(dir_), SizeIs(1));
+}
+
 TEST_F(AuthorityTest, RevokesWhoeverIsMeant) {
   const auto issue = [&](const Identity& identity) {
     return ReadCertificate(*authority_->Issue(identity, request_, kNow))

@@ -197,6 +197,24 @@ TEST_F(TrainRunnerTest, BlamesTheCandidateForDivergingButNotForMissingData) {
   EXPECT_THAT(result.error(), HasSubstr("cifar10"));
 }
 
+TEST_F(TrainRunnerTest, BlamesNoCandidateForABrokenDataSet) {
+  const std::string folder = folder_ + "/broken/cifar-10-batches-bin";
+  ASSERT_TRUE(std::filesystem::create_directories(folder));
+  for (const char* name :
+       {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
+        "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin"}) {
+    // A label that CIFAR-10 does not have.
+    WriteBytes(folder + "/" + name, std::string(3073, '\xff'));
+  }
+  auto& train = *task_.mutable_train();
+  train.mutable_train()->set_dataset("cifar10");
+  train.mutable_train()->set_data_dir(folder_ + "/broken");
+  FakeContext context;
+  const v1::TaskResult result = Run(context);
+  EXPECT_THAT(result.error(), HasSubstr("cifar-10-batches-bin"));
+  EXPECT_FALSE(result.candidate_fault());
+}
+
 TEST_F(TrainRunnerTest, RefusesHostileTasksWithoutFalling) {
   FakeContext context;
   task_.mutable_train()->mutable_graph()->mutable_nodes(1)->set_kernel(1 << 30);

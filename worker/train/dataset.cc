@@ -199,6 +199,58 @@ void ComputeStatistics(Dataset* dataset) {
   }
 }
 
+// Reads the files of a data set with `dataset->classes` classes, if they do not
+// tell. `native`: the shape of images that a folder's become; and that the
+// others have.
+absl::Status ReadFiles(Format format, const std::string& folder,
+                       TensorShape* native, Dataset* dataset) {
+  switch (format) {
+    case Format::kIdx: {
+      HWNAS_ASSIGN_OR_RETURN(
+          dataset->train,
+          ReadIdxPart(folder, "train", dataset->classes, native));
+      TensorShape test_shape;
+      HWNAS_ASSIGN_OR_RETURN(
+          dataset->test,
+          ReadIdxPart(folder, "t10k", dataset->classes, &test_shape));
+      if (test_shape != *native) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(folder, ": test images have ", test_shape.height, "x",
+                         test_shape.width, " pixels, but training images ",
+                         native->height, "x", native->width));
+      }
+      break;
+    }
+    case Format::kCifar10:
+    case Format::kCifar100: {
+      *native = {3, 32, 32};
+      const int label_bytes = format == Format::kCifar100 ? 2 : 1;
+      HWNAS_ASSIGN_OR_RETURN(dataset->train,
+                             ReadCifar(CifarTrainFiles(folder, format),
+                                       label_bytes, dataset->classes));
+      HWNAS_ASSIGN_OR_RETURN(
+          dataset->test, ReadCifar({CifarTestFile(folder, format)}, label_bytes,
+                                   dataset->classes));
+      break;
+    }
+    case Format::kFolder: {
+      const std::vector<std::string> classes = SubFolders(folder + "/train");
+      if (classes.size() < 2) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(folder, "/train has ", classes.size(),
+                         " class folders: expected at least 2"));
+      }
+      dataset->classes = static_cast<int>(classes.size());
+      HWNAS_ASSIGN_OR_RETURN(
+          dataset->train, ReadImageFolder(folder + "/train", classes, *native));
+      HWNAS_ASSIGN_OR_RETURN(
+          dataset->test, ReadImageFolder(folder + "/test", classes, *native));
+      break;
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::vector<std::string> KnownDatasets() {
@@ -224,61 +276,26 @@ absl::StatusOr<std::shared_ptr<const Dataset>> LoadDataset(
         absl::StrCat("data set \"", name, "\" is unknown: expected one of ",
                      absl::StrJoin(KnownDatasets(), ", ")));
   }
+  if (known->format == Format::kFolder && image.channels != 1 &&
+      image.channels != 3) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("data set folder: the network reads ", image.channels,
+                     " channels: expected 1 (grey) or 3 (RGB)"));
+  }
   HWNAS_ASSIGN_OR_RETURN(const std::string folder,
                          FindFolder(*known, location));
   auto dataset = std::make_shared<Dataset>();
   dataset->name = name;
   dataset->classes = known->classes;
   dataset->flip_keeps_class = known->flip_keeps_class;
-  TensorShape native = {3, 32, 32};
-  switch (known->format) {
-    case Format::kIdx: {
-      HWNAS_ASSIGN_OR_RETURN(
-          dataset->train,
-          ReadIdxPart(folder, "train", dataset->classes, &native));
-      TensorShape test_shape;
-      HWNAS_ASSIGN_OR_RETURN(
-          dataset->test,
-          ReadIdxPart(folder, "t10k", dataset->classes, &test_shape));
-      if (test_shape != native) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(folder, ": test images have ", test_shape.height, "x",
-                         test_shape.width, " pixels, but training images ",
-                         native.height, "x", native.width));
-      }
-      break;
-    }
-    case Format::kCifar10:
-    case Format::kCifar100: {
-      const int label_bytes = known->format == Format::kCifar100 ? 2 : 1;
-      HWNAS_ASSIGN_OR_RETURN(dataset->train,
-                             ReadCifar(CifarTrainFiles(folder, known->format),
-                                       label_bytes, dataset->classes));
-      HWNAS_ASSIGN_OR_RETURN(dataset->test,
-                             ReadCifar({CifarTestFile(folder, known->format)},
-                                       label_bytes, dataset->classes));
-      break;
-    }
-    case Format::kFolder: {
-      if (image.channels != 1 && image.channels != 3) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("data set folder: the network reads ", image.channels,
-                         " channels: expected 1 (grey) or 3 (RGB)"));
-      }
-      const std::vector<std::string> classes = SubFolders(folder + "/train");
-      if (classes.size() < 2) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(folder, "/train has ", classes.size(),
-                         " class folders: expected at least 2"));
-      }
-      native = image;
-      dataset->classes = static_cast<int>(classes.size());
-      HWNAS_ASSIGN_OR_RETURN(
-          dataset->train, ReadImageFolder(folder + "/train", classes, image));
-      HWNAS_ASSIGN_OR_RETURN(dataset->test,
-                             ReadImageFolder(folder + "/test", classes, image));
-      break;
-    }
+  TensorShape native = image;
+  if (const absl::Status read =
+          ReadFiles(known->format, folder, &native, dataset.get());
+      !read.ok()) {
+    // Whatever is wrong is wrong with this machine's files: neither the network
+    // nor the study is to blame.
+    return absl::IsInvalidArgument(read) ? absl::DataLossError(read.message())
+                                         : read;
   }
   if (native.channels != image.channels) {
     return absl::InvalidArgumentError(

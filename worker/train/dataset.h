@@ -58,8 +58,9 @@ std::vector<std::string> AvailableDatasets(const DatasetLocation& location);
 
 // Reads a data set and fits it to a network's input: images of another size are
 // resized (bilinear); a folder's are read with as many channels as asked.
-// NOT_FOUND with a remedy if the files are missing; INVALID_ARGUMENT or
-// DATA_LOSS if they are not what they should be, or `image` cannot be had.
+// NOT_FOUND with a remedy if the files are missing, DATA_LOSS if they are not
+// what they should be; INVALID_ARGUMENT if there is no such data set or it has
+// no such images, which every machine would say.
 absl::StatusOr<std::shared_ptr<const Dataset>> LoadDataset(
     const std::string& name, const DatasetLocation& location,
     const TensorShape& image);

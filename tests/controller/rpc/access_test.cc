@@ -3,11 +3,15 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/files.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/descriptor.h"
 #include "gtest/gtest.h"
@@ -17,11 +21,14 @@
 #include "hwnas/v1/fleet_service.grpc.pb.h"
 #include "hwnas/v1/study_service.grpc.pb.h"
 #include "hwnas/v1/trial_service.grpc.pb.h"
+#include "prometheus/registry.h"
+#include "tests/fakes/simulated_clock.h"
 
 namespace hwnas::controller {
 namespace {
 
 using security::Role;
+using ::testing::HasSubstr;
 using ::testing::UnorderedElementsAreArray;
 
 std::set<std::string> MethodsOfOurProtos() {
@@ -93,6 +100,30 @@ TEST(MethodRules, SayWhatARoleMayChange) {
   of_admins.insert({"DrainDevice", "QuarantineDevice", "ResumeDevice"});
   EXPECT_EQ(changes[Role::kAdmin], of_admins);
   EXPECT_EQ(changes.count(Role::kController), 0u);
+}
+
+TEST(AuditRecord, ThinsOutAFloodOfRefusals) {
+  const std::string path =
+      std::filesystem::path(::testing::TempDir()) / "audit_flood.log";
+  std::filesystem::remove(path);
+  SimulatedClock clock;
+  ControllerMetrics metrics(std::make_shared<prometheus::Registry>());
+  auto access =
+      *Access::Create({.audit_log = path}, &clock, &metrics, NullLogger());
+  const auto record = [&](absl::StatusCode outcome) {
+    access->Audit("worker w1", "ipv4:10.0.0.9:1", "/hwnas.v1.X/Y", "", outcome);
+  };
+  for (int i = 0; i < 1500; ++i) record(absl::StatusCode::kPermissionDenied);
+  record(absl::StatusCode::kOk);
+  clock.Advance(absl::Seconds(1));
+  record(absl::StatusCode::kPermissionDenied);
+  access = nullptr;
+  const std::string text = *ReadFile(path);
+  const std::vector<std::string> lines =
+      absl::StrSplit(text, '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 1002u);
+  EXPECT_THAT(lines[1000], HasSubstr("outcome=OK"));
+  EXPECT_THAT(lines[1001], HasSubstr("omitted_before=500"));
 }
 
 }  // namespace

@@ -23,10 +23,11 @@ class FleetServiceTest : public ::testing::Test {
   FleetServiceTest()
       : metrics_(std::make_shared<prometheus::Registry>()),
         access_(*Access::Create({}, &harness_.clock, &metrics_, NullLogger())),
+        transfers_({}, access_.get(), &harness_.clock),
         service_({.hello_timeout = absl::Seconds(10),
                   .max_upload_memory_bytes = 1000},
                  harness_.engine.get(), &harness_.artifacts, access_.get(),
-                 &harness_.clock, &metrics_, NullLogger()) {
+                 &transfers_, &harness_.clock, &metrics_, NullLogger()) {
     grpc::ServerBuilder builder;
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
@@ -57,6 +58,7 @@ class FleetServiceTest : public ::testing::Test {
   EngineHarness harness_;
   ControllerMetrics metrics_;
   const std::unique_ptr<Access> access_;
+  Transfers transfers_;
   FleetServiceImpl service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::FleetService::Stub> stub_;
@@ -175,6 +177,44 @@ TEST_F(FleetServiceTest, BoundsTheMemoryOfUnfinishedUploads) {
   EXPECT_TRUE(unfinished->Finish().ok());
   EXPECT_EQ(artifact.size_bytes(), 600);
   EXPECT_TRUE(Upload(std::string(600, 'b')).ok());
+}
+
+TEST_F(FleetServiceTest, EndsATransferThatStandsStill) {
+  grpc::ClientContext context;
+  v1::Artifact artifact;
+  const auto upload = stub_->UploadArtifact(&context, &artifact);
+  v1::ArtifactChunk chunk;
+  chunk.set_data(std::string(300, 'a'));
+  for (size_t bytes = 300; bytes <= 900; bytes += 300) {
+    ASSERT_TRUE(upload->Write(chunk));
+    while (service_.upload_memory_bytes() < bytes) std::this_thread::yield();
+    harness_.clock.Advance(absl::Seconds(59));
+    transfers_.Tick();
+  }
+  EXPECT_EQ(service_.upload_memory_bytes(), 900u);
+  harness_.clock.Advance(absl::Seconds(2));
+  transfers_.Tick();
+  EXPECT_EQ(upload->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(FleetServiceTest, CutsOffAClosedSessionThatDoesNotRead) {
+  grpc::ClientContext context;
+  const auto stream = stub_->Session(&context);
+  ASSERT_TRUE(stream->Write(HelloOf("deaf")));
+  const auto state = [&] {
+    const auto executors = harness_.engine->ListExecutors({});
+    return executors->executors_size() == 0 ? v1::Executor::STATE_UNSPECIFIED
+                                            : executors->executors(0).state();
+  };
+  while (state() != v1::Executor::CONNECTED) std::this_thread::yield();
+  // It reads neither the welcome nor that the session ends.
+  service_.CloseAll();
+  while (state() == v1::Executor::CONNECTED) {
+    harness_.clock.Advance(absl::Seconds(1));
+    service_.Tick();
+    std::this_thread::yield();
+  }
+  context.TryCancel();
 }
 
 }  // namespace

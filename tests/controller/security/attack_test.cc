@@ -639,6 +639,46 @@ grpc::Status EndlessUpload(Fortress& fortress) {
   return writer->Finish();
 }
 
+// Begins upload after upload and finishes none.
+grpc::Status HoardsTransfers(Fortress& fortress) {
+  struct Hoarded {
+    grpc::ClientContext context;
+    v1::Artifact artifact;
+    std::unique_ptr<grpc::ClientWriter<v1::ArtifactChunk>> writer;
+  };
+  const auto stub =
+      v1::FleetService::NewStub(fortress.DialAs(Role::kWorker, "hoarder"));
+  v1::ArtifactChunk chunk;
+  chunk.set_data("the beginning");
+  std::vector<std::unique_ptr<Hoarded>> hoard;
+  const auto begin = [&] {
+    hoard.push_back(std::make_unique<Hoarded>());
+    Hoarded& one = *hoard.back();
+    SetDeadline(&one.context);
+    one.writer = stub->UploadArtifact(&one.context, &one.artifact);
+    one.writer->Write(chunk);
+  };
+  for (int i = 0; i < 30; ++i) begin();
+  // Others have room meanwhile.
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  v1::Artifact artifact;
+  const auto honest =
+      v1::FleetService::NewStub(fortress.DialAs(Role::kWorker, "honest"))
+          ->UploadArtifact(&context, &artifact);
+  honest->Write(chunk);
+  honest->WritesDone();
+  EXPECT_TRUE(honest->Finish().ok());
+  begin();
+  const grpc::Status status = hoard.back()->writer->Finish();
+  hoard.pop_back();
+  for (const auto& one : hoard) {
+    one->context.TryCancel();
+    (void)one->writer->Finish();
+  }
+  return status;
+}
+
 grpc::Status MalformedProtobuf(Fortress& fortress) {
   return RawCall(fortress.DialAs(Role::kResearcher, "mallory"),
                  "/hwnas.v1.StudyService/CreateStudy",
@@ -1044,6 +1084,10 @@ INSTANTIATE_TEST_SUITE_P(
         Attack{"EndlessUpload",
                EndlessUpload,
                {StatusCode::INVALID_ARGUMENT},
+               "method=FleetService/UploadArtifact"},
+        Attack{"HoardsTransfers",
+               HoardsTransfers,
+               {StatusCode::RESOURCE_EXHAUSTED},
                "method=FleetService/UploadArtifact"},
         Attack{
             "MalformedProtobuf", MalformedProtobuf, {StatusCode::INTERNAL}, ""},

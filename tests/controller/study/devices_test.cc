@@ -21,16 +21,6 @@ using ::testing::Not;
 using ::testing::SizeIs;
 using Session = EngineHarness::Session;
 
-class FakeListener final : public ProfileListener {
- public:
-  void OnUpdate(const v1::ProfileModelUpdate& update) override {
-    updates.push_back(update);
-  }
-  void OnEnd(const absl::Status& status) override { end = status; }
-  std::vector<v1::ProfileModelUpdate> updates;
-  std::optional<absl::Status> end;
-};
-
 v1::TaskResult Latency(const v1::Task& task, double latency_ms,
                        const std::string& flag = "") {
   v1::TaskResult result;

@@ -45,13 +45,6 @@ v1::TaskResult EnergyResult(const v1::Task& task) {
   return result;
 }
 
-class FakeListener final : public ProfileListener {
- public:
-  void OnUpdate(const v1::ProfileModelUpdate&) override {}
-  void OnEnd(const absl::Status& status) override { end = status; }
-  std::optional<absl::Status> end;
-};
-
 // Ticks go by as they would.
 void Pass(EngineHarness& h, absl::Duration time) {
   for (absl::Duration t; t < time; t += absl::Seconds(1)) {

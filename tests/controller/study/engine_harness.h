@@ -114,6 +114,27 @@ inline v1::StudySpec ToySpec(int trials, uint64_t seed = 1) {
   return spec;
 }
 
+// A study whose trials are asked for and told.
+inline v1::StudySpec ExternalSpec(int trials) {
+  v1::StudySpec spec = ToySpec(trials);
+  spec.clear_objectives();
+  spec.clear_train();
+  spec.add_objectives()->set_maximize("my_score");
+  spec.mutable_external()->mutable_lease()->set_seconds(60);
+  return spec;
+}
+
+// Keeps what a profile's caller would see.
+class FakeListener final : public ProfileListener {
+ public:
+  void OnUpdate(const v1::ProfileModelUpdate& update) override {
+    updates.push_back(update);
+  }
+  void OnEnd(const absl::Status& status) override { end = status; }
+  std::vector<v1::ProfileModelUpdate> updates;
+  std::optional<absl::Status> end;
+};
+
 class EngineHarness {
  public:
   EngineHarness() : EngineHarness(std::make_shared<FaultyJournalStore>()) {}

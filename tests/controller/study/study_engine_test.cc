@@ -1,11 +1,9 @@
 #include "controller/study/study_engine.h"
 
 #include <algorithm>
-#include <atomic>
 #include <memory>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "controller/study/task_names.h"
@@ -301,6 +299,23 @@ TEST(StudyEngine, HeartbeatsKeepALeaseAlive) {
   EXPECT_EQ(h.Trial("s", 1).last_epoch().epoch(), 20);
   h.Reply(worker, h.Answer(task));
   EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
+}
+
+TEST(StudyEngine, HeartbeatsLetNothingGrow) {
+  EngineHarness h;
+  Session agent = h.Connect(AgentHello("a1", "h"));
+  v1::Heartbeat heartbeat;
+  for (int core = 0; core < 4; ++core) {
+    heartbeat.mutable_environment()->add_pinned_cores(core);
+  }
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(h.engine->OnHeartbeat(agent.id, heartbeat).ok());
+  }
+  EXPECT_EQ(h.engine->ListExecutors({})
+                ->executors(0)
+                .environment()
+                .pinned_cores_size(),
+            4);
 }
 
 TEST(StudyEngine, SettingTheWallClockEndsNoLeaseAndKeepsNone) {
@@ -1006,496 +1021,16 @@ TEST(StudyEngine, AConstraintStopsAReusedValueAsWell) {
   EXPECT_EQ(trial.stages(2).state(), v1::TrialStage::SKIPPED);
 }
 
-// ---- Ask and tell ----
-
-v1::StudySpec ExternalSpec(int trials) {
-  v1::StudySpec spec = ToySpec(trials);
-  spec.clear_objectives();
-  spec.clear_train();
-  spec.add_objectives()->set_maximize("my_score");
-  spec.mutable_external()->mutable_lease()->set_seconds(60);
-  return spec;
-}
-
-v1::TrialReport Report(const v1::AskedTrial& asked, double score) {
-  v1::TrialReport report;
-  report.set_trial(asked.trial().name());
-  report.set_attempt(asked.attempt());
-  *report.add_measurements() = Value("my_score", score);
-  return report;
-}
-
-v1::AskTrialsRequest Ask(int count) {
-  v1::AskTrialsRequest request;
-  request.set_parent("studies/s");
-  request.set_count(count);
-  return request;
-}
-
-absl::Status Tell(EngineHarness& h, const v1::TrialReport& report) {
-  v1::TellTrialsRequest request;
-  *request.add_reports() = report;
-  const auto told = h.engine->TellTrials(request);
-  if (!told.ok()) return told.status();
-  return absl::Status(static_cast<absl::StatusCode>(told->statuses(0).code()),
-                      told->statuses(0).message());
-}
-
-TEST(StudyEngine, AsksAndTellsABatchInOneAppendEach) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(100));
-  for (const int expected : {64, 36}) {
-    const size_t before = h.journals->append_ends().size();
-    const auto asked = h.engine->AskTrials("s", Ask(64));
-    ASSERT_TRUE(asked.ok()) << asked.status();
-    ASSERT_EQ(asked->trials_size(), expected);
-    EXPECT_THAT(h.journals->append_ends(), SizeIs(before + 1));
-    v1::TellTrialsRequest request;
-    for (const auto& trial : asked->trials()) {
-      *request.add_reports() = Report(trial, trial.trial().number());
-    }
-    const auto told = h.engine->TellTrials(request);
-    ASSERT_TRUE(told.ok()) << told.status();
-    ASSERT_EQ(told->statuses_size(), expected);
-    for (const auto& status : told->statuses()) EXPECT_EQ(status.code(), 0);
-    // With the end of the study in an append of its own.
-    EXPECT_THAT(h.journals->append_ends(),
-                SizeIs(before + (expected == 64 ? 2 : 3)));
-  }
-  EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
-  EXPECT_EQ(h.Study("s").progress().completed_count(), 100);
-  std::set<std::string> digests;
-  for (int i = 1; i <= 100; ++i) {
-    digests.insert(h.Trial("s", i).architecture().digest());
-  }
-  EXPECT_THAT(digests, SizeIs(100));
-}
-
-TEST(StudyEngine, GivesEachReportOfABatchItsOwnStatus) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(10));
-  h.Create("t", ExternalSpec(10));
-  const auto asked = h.engine->AskTrials("s", Ask(4));
-  const auto other = h.engine->AskTrials("t", Ask(1));
-  ASSERT_TRUE(asked.ok() && other.ok());
-  v1::TellTrialsRequest request;
-  *request.add_reports() = Report(asked->trials(0), 1);
-  v1::TrialReport& empty = *request.add_reports() = Report(asked->trials(1), 2);
-  empty.clear_measurements();
-  v1::TrialReport& unknown = *request.add_reports() =
-      Report(asked->trials(1), 2);
-  unknown.set_trial("studies/s/trials/99");
-  // The same trial once more: changes nothing.
-  *request.add_reports() = Report(asked->trials(0), 7);
-  v1::TrialReport& failed = *request.add_reports() =
-      Report(asked->trials(2), 3);
-  failed.clear_measurements();
-  failed.set_error("no such thing");
-  failed.set_permanent(true);
-  *request.add_reports() = Report(other->trials(0), 4);
-  *request.add_reports() = Report(asked->trials(3), 5);
-  const auto told = h.engine->TellTrials(request);
-  ASSERT_TRUE(told.ok()) << told.status();
-  std::vector<absl::StatusCode> codes;
-  for (const auto& status : told->statuses()) {
-    codes.push_back(static_cast<absl::StatusCode>(status.code()));
-  }
-  using enum absl::StatusCode;
-  EXPECT_THAT(
-      codes, ElementsAre(kOk, kInvalidArgument, kNotFound, kOk, kOk, kOk, kOk));
-  EXPECT_EQ(h.Trial("s", 1).measurements(0).value(), 1);
-  EXPECT_EQ(h.Trial("s", 2).state(), v1::Trial::ACTIVE);
-  EXPECT_EQ(h.Trial("s", 3).state(), v1::Trial::INFEASIBLE);
-  EXPECT_EQ(h.Trial("s", 4).state(), v1::Trial::COMPLETED);
-  EXPECT_EQ(h.Trial("t", 1).measurements(0).value(), 4);
-}
-
-TEST(StudyEngine, NothingOfABatchCountsIfTheStoreRefusesIt) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(10));
-  h.journals->FailWith(absl::ResourceExhaustedError("disk full"));
-  EXPECT_EQ(h.engine->AskTrials("s", Ask(4)).status().code(),
-            absl::StatusCode::kResourceExhausted);
-  EXPECT_EQ(h.Study("s").progress().proposed_count(), 0);
-  h.journals->FailWith(absl::OkStatus());
-  const auto asked = h.engine->AskTrials("s", Ask(4));
-  ASSERT_TRUE(asked.ok()) << asked.status();
-  v1::TellTrialsRequest request;
-  for (const auto& trial : asked->trials()) {
-    *request.add_reports() = Report(trial, 1);
-  }
-  h.journals->FailWith(absl::UnavailableError("gone"));
-  auto told = h.engine->TellTrials(request);
-  ASSERT_TRUE(told.ok()) << told.status();
-  for (const auto& status : told->statuses()) {
-    EXPECT_EQ(status.code(), static_cast<int>(absl::StatusCode::kUnavailable));
-  }
-  EXPECT_EQ(h.Study("s").progress().completed_count(), 0);
-  h.journals->FailWith(absl::OkStatus());
-  told = h.engine->TellTrials(request);
-  ASSERT_TRUE(told.ok()) << told.status();
-  for (const auto& status : told->statuses()) EXPECT_EQ(status.code(), 0);
-  EXPECT_EQ(h.Study("s").progress().completed_count(), 4);
-}
-
-// A store whose appends, once begun, wait to be let through.
-class GatedJournalStore final : public JournalStore {
- public:
-  absl::Status Append(absl::string_view study_id, int64_t expected_size,
-                      absl::Span<v1::JournalEvent> events) override {
-    return store_->Append(study_id, expected_size, events);
-  }
-  std::shared_ptr<PendingAppend> Start(
-      absl::string_view study_id, int64_t expected_size,
-      absl::Span<v1::JournalEvent> events) override {
-    ++begun;
-    return std::make_shared<Gated>(
-        this, store_->Start(study_id, expected_size, events));
-  }
-  absl::Status Read(
-      absl::string_view study_id, int64_t after,
-      const std::function<absl::Status(v1::JournalEvent&&)>& visit) override {
-    return store_->Read(study_id, after, visit);
-  }
-  absl::StatusOr<std::vector<std::string>> ListStudies() override {
-    return store_->ListStudies();
-  }
-
-  void Open() {
-    MutexLock lock(&mutex_);
-    is_open = true;
-    opened_.SignalAll();
-  }
-
-  std::atomic<int> begun{0};
-  std::atomic<bool> is_open{false};
-
- private:
-  class Gated final : public PendingAppend {
-   public:
-    Gated(GatedJournalStore* store, std::shared_ptr<PendingAppend> append)
-        : store_(store), append_(std::move(append)) {}
-    absl::Status Wait() override {
-      MutexLock lock(&store_->mutex_);
-      while (!store_->is_open) store_->opened_.Wait(&store_->mutex_);
-      return append_->Wait();
-    }
-
-   private:
-    GatedJournalStore* const store_;
-    const std::shared_ptr<PendingAppend> append_;
-  };
-
-  const std::unique_ptr<JournalStore> store_ = CreateMemoryJournalStore();
-  Mutex mutex_;
-  CondVar opened_;
-};
-
-TEST(StudyEngine, AsksShareASyncAndNobodySeesWhatIsNotDurable) {
-  auto gate = std::make_unique<GatedJournalStore>();
-  GatedJournalStore& store = *gate;
-  EngineHarness h(std::make_shared<FaultyJournalStore>(std::move(gate)));
-  h.Create("s", ExternalSpec(100));
-  // Both are begun before either is durable.
-  std::vector<std::thread> asking;
-  std::atomic<int> answered_early{0};
-  for (int i = 0; i < 2; ++i) {
-    asking.emplace_back([&] {
-      const auto asked = h.engine->AskTrials("s", Ask(1));
-      EXPECT_TRUE(asked.ok()) << asked.status();
-      if (!store.is_open) ++answered_early;
-    });
-  }
-  while (store.begun < 2) std::this_thread::yield();
-  std::thread reading([&] {
-    EXPECT_EQ(h.Study("s").progress().proposed_count(), 2);
-    if (!store.is_open) ++answered_early;
-  });
-  store.Open();
-  for (std::thread& thread : asking) thread.join();
-  reading.join();
-  EXPECT_EQ(answered_early, 0);
-}
-
-TEST(StudyEngine, TellsAndAsksInOneCall) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(3));
-  const auto first = h.engine->AskTrials("s", Ask(2));
-  ASSERT_TRUE(first.ok()) << first.status();
-  v1::TellTrialsRequest request;
-  *request.add_reports() = Report(first->trials(0), 1);
-  *request.add_reports() = Report(first->trials(1), 2);
-  *request.mutable_next() = Ask(2);
-  auto told = h.engine->TellTrials(request);
-  ASSERT_TRUE(told.ok()) << told.status();
-  EXPECT_EQ(told->next_status().code(), 0) << told->next_status().message();
-  ASSERT_THAT(told->next().trials(), SizeIs(1));
-  EXPECT_EQ(told->next().trials(0).trial().number(), 3);
-  EXPECT_FALSE(told->next().study_ended());
-  EXPECT_EQ(h.Study("s").progress().completed_count(), 2);
-
-  // With the last report the study ends.
-  request.clear_reports();
-  *request.add_reports() = Report(told->next().trials(0), 3);
-  told = h.engine->TellTrials(request);
-  ASSERT_TRUE(told.ok()) << told.status();
-  EXPECT_TRUE(told->next().study_ended());
-  EXPECT_THAT(told->next().trials(), SizeIs(0));
-  EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
-}
-
-TEST(StudyEngine, ReportsCountWhateverBecomesOfTheQuestionWithThem) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(9));
-  for (const auto& [parent, count] : std::vector<std::pair<std::string, int>>{
-           {"studies/s", 65}, {"studies/none", 1}, {"s", 1}}) {
-    const auto asked = h.engine->AskTrials("s", Ask(1));
-    ASSERT_TRUE(asked.ok()) << asked.status();
-    v1::TellTrialsRequest request;
-    *request.add_reports() = Report(asked->trials(0), 1);
-    request.mutable_next()->set_parent(parent);
-    request.mutable_next()->set_count(count);
-    const auto told = h.engine->TellTrials(request);
-    ASSERT_TRUE(told.ok()) << told.status();
-    EXPECT_EQ(told->statuses(0).code(), 0);
-    EXPECT_NE(told->next_status().code(), 0) << parent;
-    EXPECT_FALSE(told->has_next());
-  }
-  EXPECT_EQ(h.Study("s").progress().completed_count(), 3);
-}
-
-TEST(StudyEngine, NeitherReportsNorTrialsIfTheStoreRefuses) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(9));
-  const auto asked = h.engine->AskTrials("s", Ask(1));
-  ASSERT_TRUE(asked.ok()) << asked.status();
-  v1::TellTrialsRequest request;
-  *request.add_reports() = Report(asked->trials(0), 1);
-  *request.mutable_next() = Ask(1);
-  h.journals->FailWith(absl::UnavailableError("gone"));
-  auto told = h.engine->TellTrials(request);
-  ASSERT_TRUE(told.ok()) << told.status();
-  constexpr int kUnavailable = static_cast<int>(absl::StatusCode::kUnavailable);
-  EXPECT_EQ(told->statuses(0).code(), kUnavailable);
-  EXPECT_EQ(told->next_status().code(), kUnavailable);
-  EXPECT_FALSE(told->has_next());
-  EXPECT_EQ(h.Study("s").progress().proposed_count(), 1);
-  h.journals->FailWith(absl::OkStatus());
-  told = h.engine->TellTrials(request);
-  ASSERT_TRUE(told.ok()) << told.status();
-  EXPECT_EQ(told->statuses(0).code(), 0) << told->statuses(0).message();
-  EXPECT_THAT(told->next().trials(), SizeIs(1));
-}
-
-TEST(StudyEngine, ManyClientsAtOnceLeaveOneHistory) {
-  constexpr int kClients = 4, kTrials = 400;
-  EngineHarness h;
-  h.Create("s", ExternalSpec(kTrials));
-  std::vector<std::thread> clients;
-  for (int c = 0; c < kClients; ++c) {
-    clients.emplace_back([&, c] {
-      v1::AskTrialsResponse next;
-      for (;;) {
-        if (next.trials().empty()) {
-          auto asked = h.engine->AskTrials("s", Ask(1 + c));
-          ASSERT_TRUE(asked.ok()) << asked.status();
-          next = *std::move(asked);
-        }
-        if (next.study_ended()) return;
-        v1::TellTrialsRequest request;
-        for (const auto& trial : next.trials()) {
-          *request.add_reports() = Report(trial, trial.trial().number());
-        }
-        if (request.reports().empty()) continue;
-        // Some ask with their reports.
-        if (c % 2 == 1) *request.mutable_next() = Ask(1 + c);
-        const auto told = h.engine->TellTrials(request);
-        ASSERT_TRUE(told.ok()) << told.status();
-        for (const auto& status : told->statuses()) {
-          EXPECT_EQ(status.code(), 0) << status.message();
-        }
-        next = told->next();
-      }
-    });
-  }
-  std::thread watching([&] {
-    while (h.Study("s").state() == v1::Study::RUNNING) {
-      h.engine->Tick();
-      std::this_thread::yield();
-    }
-  });
-  for (std::thread& client : clients) client.join();
-  watching.join();
-  EXPECT_EQ(h.Study("s").progress().completed_count(), kTrials);
-  const std::vector<std::string> search = h.Search("s");
-  h.Restart();
-  EXPECT_EQ(h.Search("s"), search);
-}
-
-TEST(StudyEngine, GoesBackToTheJournalIfAnAppendUnderWayFails) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(10));
-  const auto first = h.engine->AskTrials("s", Ask(2));
-  ASSERT_TRUE(first.ok());
-  h.journals->FailWith(absl::UnavailableError("gone"));
-  EXPECT_EQ(h.engine->AskTrials("s", Ask(2)).status().code(),
-            absl::StatusCode::kUnavailable);
-  EXPECT_EQ(h.Study("s").progress().proposed_count(), 2);
-  EXPECT_EQ(h.Study("s").progress().running_count(), 2);
-  h.journals->FailWith(absl::OkStatus());
-  const auto again = h.engine->AskTrials("s", Ask(1));
-  ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_EQ(again->trials(0).trial().number(), 3);
-  ASSERT_TRUE(Tell(h, Report(first->trials(1), 1)).ok());
-  EXPECT_EQ(h.Trial("s", 2).state(), v1::Trial::COMPLETED);
-}
-
-TEST(StudyEngine, AskAndTellDriveAStudy) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(10));
-  int told = 0;
-  for (;;) {
-    const auto response = h.engine->AskTrials("s", Ask(3));
-    ASSERT_TRUE(response.ok()) << response.status();
-    if (response->study_ended()) break;
-    ASSERT_FALSE(response->trials().empty());
-    for (const auto& asked : response->trials()) {
-      EXPECT_EQ(asked.parameters_size(), 6);
-      ASSERT_TRUE(Tell(h, Report(asked, told++)).ok());
-    }
-  }
-  EXPECT_EQ(told, 10);
-  EXPECT_EQ(h.Study("s").progress().best_values(0), 9);
-}
-
-TEST(StudyEngine, TellingTwiceOrLateIsHarmless) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(2));
-  const v1::AskedTrial first = h.engine->AskTrials("s", Ask(1))->trials(0);
-  h.clock.Advance(absl::Seconds(61));
-  h.engine->Tick();
-  const v1::AskedTrial again = h.engine->AskTrials("s", Ask(1))->trials(0);
-  EXPECT_EQ(again.trial().name(), first.trial().name());
-  EXPECT_EQ(again.attempt(), 2);
-  v1::ReportProgressRequest progress;
-  progress.set_trial(first.trial().name());
-  progress.set_attempt(1);
-  EXPECT_EQ(h.engine->ReportProgress(progress).status().code(),
-            absl::StatusCode::kAborted);
-  ASSERT_TRUE(Tell(h, Report(first, 5)).ok());  // Late: recorded.
-  ASSERT_TRUE(Tell(h, Report(first, 6)).ok());  // Repeat.
-  ASSERT_TRUE(Tell(h, Report(again, 7)).ok());  // Too late.
-  EXPECT_EQ(h.Trial("s", 1).measurements(0).value(), 5);
-  EXPECT_EQ(h.CountEvents("s", v1::JournalEvent::kStageFinished), 1);
-}
-
-TEST(StudyEngine, ProgressExtendsAnAskedLease) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(1));
-  const v1::AskedTrial asked = h.engine->AskTrials("s", Ask(1))->trials(0);
-  for (int i = 0; i < 5; ++i) {
-    h.clock.Advance(absl::Seconds(50));
-    h.engine->Tick();
-    v1::ReportProgressRequest progress;
-    progress.set_trial(asked.trial().name());
-    progress.set_attempt(1);
-    ASSERT_TRUE(h.engine->ReportProgress(progress).ok());
-  }
-  ASSERT_TRUE(Tell(h, Report(asked, 1)).ok());
-  EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
-}
-
-TEST(StudyEngine, ExplainsWhatIsWrongWithATell) {
-  EngineHarness h;
-  h.Create("s", ExternalSpec(2));
-  const v1::AskedTrial asked = h.engine->AskTrials("s", Ask(1))->trials(0);
-  v1::TrialReport empty;
-  empty.set_trial(asked.trial().name());
-  empty.set_attempt(1);
-  const absl::Status missing = Tell(h, empty);
-  EXPECT_EQ(missing.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(std::string(missing.message()), HasSubstr("lack my_score"));
-  v1::TrialReport wrong = Report(asked, 1);
-  wrong.set_attempt(9);
-  EXPECT_EQ(Tell(h, wrong).code(), absl::StatusCode::kInvalidArgument);
-  wrong.set_trial("studies/s/trials/99");
-  EXPECT_EQ(Tell(h, wrong).code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(h.engine->AskTrials("s", Ask(1000)).status().code(),
-            absl::StatusCode::kInvalidArgument);
-  h.Create("t", ToySpec(2));
-  EXPECT_EQ(h.engine->AskTrials("t", Ask(1)).status().code(),
-            absl::StatusCode::kFailedPrecondition);
-}
-
-// ---- Profiles ----
-
-class FakeListener final : public ProfileListener {
- public:
-  void OnUpdate(const v1::ProfileModelUpdate& update) override {
-    updates.push_back(update);
-  }
-  void OnEnd(const absl::Status& status) override { end = status; }
-  std::vector<v1::ProfileModelUpdate> updates;
-  std::optional<absl::Status> end;
-};
-
-v1::ProfileModelRequest ProfileRequest() {
-  v1::ProfileModelRequest request;
-  request.set_onnx("not looked at by the controller");
-  request.set_device_class("x86_64");
-  return request;
-}
-
-TEST(StudyEngine, ProfilesAModelOnADevice) {
-  EngineHarness h;
-  auto listener = std::make_shared<FakeListener>();
-  EXPECT_EQ(h.engine->StartProfile(ProfileRequest(), listener).status().code(),
-            absl::StatusCode::kFailedPrecondition);
-  Session agent = h.Connect(AgentHello("a1", "h"));
-  ASSERT_TRUE(h.engine->StartProfile(ProfileRequest(), listener).ok());
-  const v1::Task task = h.Take(agent);
-  EXPECT_EQ(task.measure().onnx(), ProfileRequest().onnx());
-  v1::TaskResult result;
-  *result.mutable_lease() = task.lease();
-  *result.add_measurements() = Value("latency_ms", 2.5, "x86_64");
-  h.Reply(agent, result);
-  ASSERT_TRUE(listener->end.has_value());
-  EXPECT_TRUE(listener->end->ok());
-  EXPECT_EQ(listener->updates.back().device(), "devices/a1");
-  EXPECT_EQ(listener->updates.back().result().measurements(0).value(), 2.5);
-  EXPECT_THAT(*h.journals->ListStudies(), IsEmpty());
-}
-
-TEST(StudyEngine, FreesTheDeviceWhenTheCallerOfAProfileLeaves) {
-  EngineHarness h;
-  Session agent = h.Connect(AgentHello("a1", "h"));
-  const auto id = h.engine->StartProfile(ProfileRequest(),
-                                         std::make_shared<FakeListener>());
-  ASSERT_TRUE(id.ok());
-  h.engine->CancelProfile(*id);
-  EXPECT_THAT(agent.stream->cancels, SizeIs(1));
-  EXPECT_EQ(h.engine->ListExecutors({})->executors(0).busy_slots(), 0);
-}
-
-TEST(StudyEngine, GivesUpAProfileThatFailsEverywhere) {
-  EngineHarness h;
-  Session agent = h.Connect(AgentHello("a1", "h"));
-  auto listener = std::make_shared<FakeListener>();
-  ASSERT_TRUE(h.engine->StartProfile(ProfileRequest(), listener).ok());
-  for (int i = 0; i < 3 && !listener->end; ++i) {
-    h.Reply(agent, h.Failure(h.Take(agent), "cannot load"));
-  }
-  ASSERT_TRUE(listener->end.has_value());
-  EXPECT_THAT(std::string(listener->end->message()), HasSubstr("cannot load"));
-}
-
 // ---- Lists ----
 
 TEST(StudyEngine, PagesThroughTrialsAndStudies) {
   EngineHarness h;
   h.Create("b", ExternalSpec(25));
   h.Create("a", ToySpec(4));
-  ASSERT_TRUE(h.engine->AskTrials("b", Ask(25)).ok());
+  v1::AskTrialsRequest ask;
+  ask.set_parent("studies/b");
+  ask.set_count(25);
+  ASSERT_TRUE(h.engine->AskTrials("b", ask).ok());
   v1::ListTrialsRequest request;
   request.set_page_size(10);
   std::vector<int64_t> numbers;
@@ -1553,6 +1088,9 @@ TEST(StudyEngine, SaysWhatIsWrongWithAHello) {
   EXPECT_EQ(code_of(hello), kInvalid);
   hello = AgentHello("a1", "h");
   hello.add_device_classes("../../etc");
+  EXPECT_EQ(code_of(hello), kInvalid);
+  hello = AgentHello("a1", "h");
+  hello.add_capabilities()->set_runtime(std::string(1 << 20, 'x'));
   EXPECT_EQ(code_of(hello), kInvalid);
   hello = WorkerHello("w1", "h");
   hello.clear_incarnation();

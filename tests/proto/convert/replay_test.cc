@@ -211,6 +211,14 @@ TEST(ReplaySpec, EachRuleSaysWhatIsWrong) {
        },
        "spec.replay.fidelities[0].metrics[0]",
        "latency_ms does not come from training"},
+      {"fidelity without what it is for",
+       [](auto* s) {
+         s->mutable_replay()->set_epochs(200);
+         s->mutable_replay()->add_fidelities()->set_epochs(12);
+         s->mutable_fidelity()->mutable_asha();
+       },
+       "spec.replay.fidelities[0].metrics",
+       "lacks accuracy, by which spec.fidelity compares trials"},
   };
   for (const BadReplay& bad : cases) {
     v1::StudySpec spec = Valid();
