@@ -2,6 +2,7 @@
 // Internal to proto/convert.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -10,9 +11,15 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "google/protobuf/duration.pb.h"
+#include "nas/graph/model_graph.h"
 #include "proto/convert/convert.h"
 
 namespace hwnas {
+
+// Bounds of rules in several files.
+inline constexpr int kMaxEpochs = 10000;
+inline constexpr int kMaxImageSide = GraphLimits::kMaxImageSide;
+inline constexpr size_t kMaxPathBytes = 4096;
 
 // Text from outside, fit for one line of a message.
 std::string Quoted(absl::string_view text);

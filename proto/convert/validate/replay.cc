@@ -16,12 +16,10 @@
 namespace hwnas {
 namespace {
 
-constexpr size_t kMaxPathBytes = 4096;
 constexpr int kMaxReplayTables = 16;
 constexpr int kMaxReplayKeys = 256;
 constexpr int kMaxReplayMetrics = 256;
 constexpr int kMaxReplayFidelities = 64;
-constexpr int kMaxEpochs = 10000;
 
 void CheckReplayFile(const v1::ReplayFile& file, const std::string& path,
                      Checker* out) {

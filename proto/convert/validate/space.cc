@@ -23,7 +23,6 @@ namespace {
 
 constexpr int kMaxChoices = 64;  // In one list of a space.
 constexpr int kMaxStages = 16;
-constexpr int kMaxImageSide = GraphLimits::kMaxImageSide;
 constexpr int kMaxImageChannels = 4096;
 constexpr int kMaxClasses = 100'000;
 constexpr int kMaxChannels = 4096;  // Of a stem or a stage.

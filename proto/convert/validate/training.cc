@@ -14,10 +14,6 @@
 namespace hwnas {
 namespace {
 
-constexpr int kMaxImageSide = GraphLimits::kMaxImageSide;
-constexpr size_t kMaxPathBytes = 4096;
-constexpr int kMaxEpochs = 10000;
-
 // The first metric that only training gives; empty if there is none.
 std::string TrainedMetric(const v1::StudySpec& spec) {
   for (const MetricKey& key : ProblemFromProto(spec).Keys()) {

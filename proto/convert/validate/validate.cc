@@ -14,7 +14,6 @@
 namespace hwnas {
 namespace {
 
-constexpr size_t kMaxPathBytes = 4096;
 constexpr int64_t kMaxTrials = 10'000'000;
 constexpr int kMaxSources = 8;
 
