@@ -61,7 +61,7 @@ class Pretender final : public fleet::TaskRunner {
     }
     constexpr int kEpochs = 4;
     for (int epoch = 1; epoch <= kEpochs || how_ == "stuck"; ++epoch) {
-      absl::SleepFor(absl::Milliseconds(how_ == "slow" ? 500 : 5 + bits % 20));
+      absl::SleepFor(absl::Milliseconds(how_ == "slow" ? 1000 : 5 + bits % 20));
       if (context.cancelled()) return {};
       if (!task.has_train()) continue;
       v1::EpochReport report;
