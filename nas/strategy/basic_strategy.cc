@@ -16,6 +16,9 @@ namespace {
 
 constexpr int kVaryAttempts = 32;
 constexpr int kSampleAttempts = 64;
+constexpr int kRepairs = 64;
+// Points at which the evidence is asked whether it knows of a constraint.
+constexpr int kEvidenceSample = 16;
 // Children that are so many choices away from their parents are mostly old
 // after so many times more trials than a point has others at that distance.
 constexpr double kCrowded = 32;
@@ -121,6 +124,27 @@ void BasicStrategy::BeginWith(std::vector<Architecture> networks) {
             initial_design_.begin() + first_favourite_);
 }
 
+void BasicStrategy::Heed(const Problem& problem, const Evidence& evidence) {
+  // Whether an objective that is known may lie beyond a preference's bounds.
+  bool informed = problem.preference.has_value();
+  Rng rng(seed_, kDesignStream);
+  for (int i = 0; i < kEvidenceSample && !informed; ++i) {
+    for (const MetricValue& value : evidence(space_->Sample(rng))) {
+      for (const ConstraintSpec& constraint : problem.constraints) {
+        informed |= constraint.key == value.key && std::isfinite(value.value);
+      }
+    }
+  }
+  if (!informed) return;
+  problem_ = problem;
+  evidence_ = evidence;
+}
+
+double BasicStrategy::KnownViolation(const Architecture& architecture) const {
+  if (!evidence_) return 0;
+  return problem_.Evaluate(evidence_(architecture)).Shown().violation;
+}
+
 absl::StatusOr<std::vector<Proposal>> BasicStrategy::Suggest(
     const SuggestRequest& request) {
   if (request.count < 0 || request.count > kMaxCount) {
@@ -175,39 +199,78 @@ void BasicStrategy::FollowPending(absl::Span<const Proposal> pending) {
   pending_ = std::move(now);
 }
 
+std::optional<Proposal> BasicStrategy::Accept(int64_t number,
+                                              Candidate candidate, Taken& taken,
+                                              LastResort& last) {
+  std::optional<std::string> digest =
+      DigestIfNew(candidate.architecture, taken);
+  if (!digest) return std::nullopt;
+  const double violation = KnownViolation(candidate.architecture);
+  Proposal proposal{number, std::move(candidate.architecture),
+                    *std::move(digest), std::move(candidate.origin)};
+  if (!(violation > 0)) return proposal;
+  if (!last.proposal || violation < last.violation) {
+    last = {std::move(proposal), violation};
+  }
+  return std::nullopt;
+}
+
+std::optional<Proposal> BasicStrategy::ProposeDesigned(int64_t number,
+                                                       Taken& taken,
+                                                       LastResort& last) {
+  const auto member = static_cast<size_t>(number - 1);
+  if (member >= initial_design_.size()) return std::nullopt;
+  const bool favourite = member >= first_favourite_ &&
+                         member < first_favourite_ + favourite_count_;
+  return Accept(number,
+                {initial_design_[member],
+                 favourite ? "best of another search" : "initial design"},
+                taken, last);
+}
+
+std::optional<Proposal> BasicStrategy::ProposeVaried(int64_t number, Rng& rng,
+                                                     Taken& taken,
+                                                     LastResort& last) {
+  for (int attempt = 0; attempt < kVaryAttempts; ++attempt) {
+    std::optional<Candidate> candidate = Vary(number, attempt, rng);
+    if (!candidate) break;
+    std::optional<Proposal> proposal =
+        Accept(number, *std::move(candidate), taken, last);
+    if (proposal) return proposal;
+  }
+  return std::nullopt;
+}
+
+std::optional<Proposal> BasicStrategy::ProposeRepaired(int64_t number, Rng& rng,
+                                                       Taken& taken,
+                                                       LastResort& last) {
+  std::optional<Proposal> proposal;
+  for (int step = 0; !proposal && last.proposal && step < kRepairs; ++step) {
+    proposal = Accept(number,
+                      {space_->MutateOne(last.proposal->architecture, rng),
+                       last.proposal->origin},
+                      taken, last);
+  }
+  return proposal;
+}
+
 std::optional<Proposal> BasicStrategy::Propose(int64_t number, int64_t earlier,
                                                Taken& taken) {
   Rng rng(seed_, static_cast<uint64_t>(number));
-  const auto design_size = static_cast<int64_t>(initial_design_.size());
-  if (earlier < design_size) {
-    if (number <= design_size) {
-      const auto member = static_cast<size_t>(number - 1);
-      const Architecture& architecture = initial_design_[member];
-      if (auto digest = DigestIfNew(architecture, taken)) {
-        const bool favourite = member >= first_favourite_ &&
-                               member < first_favourite_ + favourite_count_;
-        return Proposal{
-            number, architecture, *std::move(digest),
-            favourite ? "best of another search" : "initial design"};
-      }
-    }
+  std::optional<Proposal> proposal;
+  LastResort last;
+  if (earlier < static_cast<int64_t>(initial_design_.size())) {
+    proposal = ProposeDesigned(number, taken, last);
   } else if (size_ > 1) {
-    for (int attempt = 0; attempt < kVaryAttempts; ++attempt) {
-      std::optional<Candidate> candidate = Vary(number, attempt, rng);
-      if (!candidate) break;
-      if (auto digest = DigestIfNew(candidate->architecture, taken)) {
-        return Proposal{number, std::move(candidate->architecture),
-                        *std::move(digest), std::move(candidate->origin)};
-      }
-    }
+    proposal = ProposeVaried(number, rng, taken, last);
   }
-  for (int attempt = 0; attempt < kSampleAttempts; ++attempt) {
-    Architecture architecture = space_->Sample(rng);
-    if (auto digest = DigestIfNew(architecture, taken)) {
-      return Proposal{number, std::move(architecture), *std::move(digest),
-                      "random"};
-    }
+  if (!proposal) proposal = ProposeRepaired(number, rng, taken, last);
+  for (int attempt = 0; !proposal && attempt < kSampleAttempts; ++attempt) {
+    proposal = Accept(number, {space_->Sample(rng), "random"}, taken, last);
   }
+  if (!proposal) proposal = ProposeRepaired(number, rng, taken, last);
+  if (proposal) return proposal;
+  if (last.proposal) return std::move(last.proposal);
   return ProposeRemaining(number, rng, taken);
 }
 
@@ -272,8 +335,18 @@ std::optional<Proposal> BasicStrategy::ProposeRemaining(int64_t number,
     if (!IsTaken(point.digest, taken)) left.push_back(&point);
   }
   if (left.empty()) return std::nullopt;
-  const Remaining& point = *left[rng.Below(left.size())];
-  return Proposal{number, point.architecture, point.digest, "random"};
+  const Remaining* chosen = nullptr;
+  double least = 0;
+  for (int attempt = 0; attempt < kSampleAttempts; ++attempt) {
+    const Remaining* point = left[rng.Below(left.size())];
+    const double violation = KnownViolation(point->architecture);
+    if (chosen == nullptr || violation < least) {
+      chosen = point;
+      least = violation;
+    }
+    if (!(least > 0)) break;
+  }
+  return Proposal{number, chosen->architecture, chosen->digest, "random"};
 }
 
 std::optional<Architecture> BasicStrategy::PointAt(uint64_t index) const {

@@ -30,12 +30,20 @@ namespace hwnas {
 //   Observe:  Learn, once for each observation
 //
 // so a space of at most 100,000 points is exhausted exactly, and no proposal
-// takes unbounded work. Not thread-safe.
+// takes unbounded work.
+//
+// With evidence (Heed) a candidate that is known to violate a constraint is
+// passed over: if there are only such, the best of them is mutated until it
+// does not, and if nothing that was tried will do, what violates least is
+// proposed. Not thread-safe.
 class BasicStrategy : public Strategy {
  public:
   absl::StatusOr<std::vector<Proposal>> Suggest(
       const SuggestRequest& request) final;
   absl::Status Observe(absl::Span<const Observation> results) final;
+
+  // What is free to know from now on. Before the first Suggest.
+  void Heed(const Problem& problem, const Evidence& evidence);
 
   // How many networks BeginWith has room for: half of the initial design.
   int favourites() const {
@@ -123,9 +131,28 @@ class BasicStrategy : public Strategy {
   bool IsTaken(absl::string_view digest, const Taken& taken) const {
     return pending_digests_.contains(digest) || taken.digests.contains(digest);
   }
+  // What is known to violate a constraint, and of that what violates least.
+  struct LastResort {
+    std::optional<Proposal> proposal;
+    double violation = 0;
+  };
+
+  // By how much it is known to violate the constraints.
+  double KnownViolation(const Architecture& architecture) const;
   // One new architecture with its digest; nullopt if none was found.
   std::optional<Proposal> Propose(int64_t number, int64_t earlier,
                                   Taken& taken);
+  std::optional<Proposal> ProposeDesigned(int64_t number, Taken& taken,
+                                          LastResort& last);
+  std::optional<Proposal> ProposeVaried(int64_t number, Rng& rng, Taken& taken,
+                                        LastResort& last);
+  // From what violates a constraint by mutations to what does not, never
+  // uphill.
+  std::optional<Proposal> ProposeRepaired(int64_t number, Rng& rng,
+                                          Taken& taken, LastResort& last);
+  // The candidate, if it is new and not known to violate a constraint.
+  std::optional<Proposal> Accept(int64_t number, Candidate candidate,
+                                 Taken& taken, LastResort& last);
   std::optional<Proposal> ProposeRemaining(int64_t number, Rng& rng,
                                            Taken& taken);
   // The digest of an architecture that is neither observed nor taken; nullopt
@@ -151,6 +178,9 @@ class BasicStrategy : public Strategy {
   double size_;  // Points before canonicalisation.
   // Trials after which children with 1, 2, ... mutations are mostly old.
   std::array<double, 3> crowded_after_;
+  // What Heed was told; no evidence if it knows of no constraint.
+  Problem problem_;
+  Evidence evidence_;
 
   // The first half of a SHA-256, however it is written: 16 bytes for a trial,
   // and no two of them are ever equal by chance.

@@ -171,7 +171,8 @@ absl::StatusOr<std::unique_ptr<Strategy>> CreateStrategy(
   }
   HWNAS_ASSIGN_OR_RETURN(
       std::unique_ptr<BasicStrategy> strategy,
-      Create(config, space, problem, seed, std::move(evidence), sources));
+      Create(config, space, problem, seed, evidence, sources));
+  if (evidence) strategy->Heed(problem, evidence);
   strategy->BeginWith(BestOfSources(*space, sources, strategy->favourites()));
   return strategy;
 }

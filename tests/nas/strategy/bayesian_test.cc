@@ -65,28 +65,6 @@ TEST(Bayesian, LearnsFromTrialsThatAConstraintStoppedEarly) {
   EXPECT_GT(Feasible(Simulate(*strategy, evaluate, 100, 4)), 30);
 }
 
-TEST(Bayesian, NeverProposesWhatTheEvidenceShowsToViolateAConstraint) {
-  const ToySpace space(6, 6);
-  Problem problem = ToyProblem();
-  problem.constraints = {{{"sum", ""}, 10, std::nullopt}};
-  const Evidence evidence = [](const Architecture& a) {
-    return std::vector<MetricValue>{{{"sum", ""}, static_cast<double>(Sum(a))}};
-  };
-  auto strategy =
-      *CreateStrategy(BayesianConfig{}, &space, problem, 3, evidence);
-  const Journal journal = Simulate(
-      *strategy,
-      [&](const Architecture& a) {
-        Evaluation evaluation = GridZdt1(space, a);
-        evaluation.violation = std::max(0, Sum(a) - 10) / 10.;
-        return evaluation;
-      },
-      60);
-  for (size_t i = BayesianConfig{}.initial; i < journal.proposed.size(); ++i) {
-    EXPECT_LE(Sum(journal.proposed[i].architecture), 10);
-  }
-}
-
 TEST(Bayesian, TakesKnownObjectivesFromTheEvidence) {
   // The second objective is noise that no model could learn, but is known.
   const ToySpace space(6, 5);

@@ -181,28 +181,6 @@ INSTANTIATE_TEST_SUITE_P(
                             "Thompson sample"}),
     [](const auto& info) { return info.param.name; });
 
-TEST(MoBananas, NeverProposesWhatTheEvidenceShowsToViolateAConstraint) {
-  const ToySpace space(6, 6);
-  Problem problem = ToyProblem();
-  problem.constraints = {{{"sum", ""}, 10, std::nullopt}};
-  const Evidence evidence = [](const Architecture& a) {
-    return std::vector<MetricValue>{{{"sum", ""}, static_cast<double>(Sum(a))}};
-  };
-  const MoBananasConfig config{.networks = 3, .candidates = 40};
-  auto strategy = *CreateStrategy(config, &space, problem, 3, evidence);
-  const Journal journal = Simulate(
-      *strategy,
-      [&](const Architecture& a) {
-        Evaluation evaluation = GridZdt1(space, a);
-        evaluation.violation = std::max(0, Sum(a) - 10) / 10.;
-        return evaluation;
-      },
-      60);
-  for (size_t i = config.initial; i < journal.proposed.size(); ++i) {
-    EXPECT_LE(Sum(journal.proposed[i].architecture), 10);
-  }
-}
-
 TEST(MoBananas, TakesKnownObjectivesFromTheEvidence) {
   // The second objective is noise that no model could learn, but is known.
   const ToySpace space(6, 5);
