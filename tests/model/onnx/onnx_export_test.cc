@@ -4,6 +4,7 @@
 #include "gtest/gtest.h"
 #include "model/weights.h"
 #include "nas/space/space_factory.h"
+#include "tests/fakes/every_block_space.h"
 #include "tests/fakes/reference_executor.h"
 #ifdef HWNAS_HAS_ONNX_RUNTIME
 #include "tests/fakes/onnx_runner.h"
@@ -97,6 +98,26 @@ TEST(ExportOnnx, ComputesRandomGraphs) {
                 .cell = {.operations = {"conv3x3", "conv1x1", "maxpool3x3",
                                         "avgpool3x3", "sepconv5x5"}}},
       30);
+}
+
+TEST(ExportOnnx, ComputesRandomHierarchicalNetworks) {
+  CheckSpace(
+      MacroConfig{
+          .input = {3, 16, 16},
+          .channel_choices = {4, 6},
+          .depth_choices = {2, 3},
+          .cell = DagCellConfig{.nodes = 5,
+                                .operations = {"conv3x3", "conv1x1",
+                                               "maxpool3x3", "sepconv3x3"}}},
+      20);
+}
+
+TEST(ExportOnnx, ComputesRandomFbnets) {
+  CheckSpace(MacroConfig{.input = {1, 16, 16}, .preset = "fbnet"}, 4);
+}
+
+TEST(ExportOnnx, ComputesRandomDeclaredNetworksOfEveryBlock) {
+  CheckSpace(EveryBlockSpace(), 40);
 }
 
 TEST(ExportOnnx, WritesANetworkWithNoPathFromInputToOutput) {

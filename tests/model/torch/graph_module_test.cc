@@ -9,6 +9,7 @@
 #include "model/torch/torch_status.h"
 #include "model/weights.h"
 #include "nas/space/space_factory.h"
+#include "tests/fakes/every_block_space.h"
 #include "tests/fakes/reference_executor.h"
 #include "torch/torch.h"
 #ifdef HWNAS_HAS_ONNX_RUNTIME
@@ -107,7 +108,7 @@ INSTANTIATE_TEST_SUITE_P(
                                 .channel_choices = {6, 8},
                                 .depth_choices = {2, 3},
                                 .cell = DagCellConfig{.nodes = 5}}),
-        SpaceConfig(DagConfig{.channels = 12, .cells = 1})));
+        SpaceConfig(DagConfig{.channels = 12, .cells = 1}), EveryBlockSpace()));
 
 // The kernels of our own and the fusing of operators must not change gradients.
 TEST(GraphModule, HasTheGradientsOfPlainLibTorch) {
