@@ -15,6 +15,8 @@
 namespace hwnas {
 namespace {
 
+using ::testing::ElementsAre;
+
 // On the front of GridDtlz2 the sum of squares is 1.
 double DistanceFromSphere(const Point& point) {
   double sum = 0;
@@ -74,6 +76,62 @@ TEST(Nsga3Strategy, ComesNearerToAFrontOfManyObjectivesThanNsga2) {
   };
   EXPECT_LT(distance(Nsga3Config{36, 0.9, 0}),
             0.7 * distance(Nsga2Config{36, 0.9, 0}));
+}
+
+// By hand: four places for the directions (0, 1), (1/3, 2/3), (2/3, 1/3) and
+// (1, 0), and points (t, 1 - t). Niches end at t = 0.19, 0.5 and 0.81.
+class NichesByHand : public ::testing::Test {
+ protected:
+  void Observe(Strategy& strategy, int64_t number, double t) {
+    Rng rng(1, static_cast<uint64_t>(number));
+    ASSERT_TRUE(
+        strategy
+            .Observe({MadeTrial(space_, number, space_.Sample(rng).choices,
+                                {t, 1 - t})})
+            .ok());
+  }
+  // The population: who has children.
+  static std::vector<int64_t> Members(Strategy& strategy) {
+    std::vector<int64_t> members;
+    for (const auto& [trial, share] : ShareOfParents(strategy)) {
+      members.push_back(trial);
+    }
+    return members;
+  }
+
+  const ToySpace space_{10, 9};
+};
+
+TEST_F(NichesByHand, TheFarthestOfTheFullestNicheLeaves) {
+  const auto survivors = [&](const StrategyConfig& config) {
+    auto strategy = MustCreate(config, &space_, ToyProblem(), 1);
+    Observe(*strategy, 1, 0);
+    Observe(*strategy, 2, 0.45);
+    Observe(*strategy, 3, 0.6);
+    Observe(*strategy, 4, 0.8);
+    Observe(*strategy, 5, 1);
+    return Members(*strategy);
+  };
+  // 3 and 4 share a niche, 3 is nearer to its direction. By crowding distance 3
+  // would leave: 0.35 against 0.4.
+  EXPECT_THAT(survivors(Nsga3Config{4, 0, 0}), ElementsAre(1, 2, 3, 5));
+  EXPECT_THAT(survivors(Nsga2Config{4, 0, 0}), ElementsAre(1, 2, 4, 5));
+}
+
+TEST_F(NichesByHand, WhoIsAloneInItsNicheStaysWhateverComesElsewhere) {
+  auto strategy = MustCreate(Nsga3Config{4, 0, 0}, &space_, ToyProblem(), 1);
+  Observe(*strategy, 1, 0);
+  Observe(*strategy, 2, 1);
+  Observe(*strategy, 3, 0.21);
+  Rng rng(1);
+  for (int number = 4; number <= 200; ++number) {
+    Observe(*strategy, number, 0.51 + 0.29 * rng.Uniform());
+    if (number % 20 != 0) continue;
+    const std::vector<int64_t> members = Members(*strategy);
+    ASSERT_EQ(members.size(), 4u);
+    EXPECT_EQ(std::vector<int64_t>(members.begin(), members.begin() + 3),
+              (std::vector<int64_t>{1, 2, 3}));
+  }
 }
 
 }  // namespace

@@ -2,9 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "gtest/gtest.h"
 #include "nas/pareto/constrained.h"
 #include "nas/pareto/pareto.h"
@@ -72,6 +76,40 @@ inline Journal Simulate(Strategy& strategy, const Evaluator& evaluate,
     journal.observed.push_back(std::move(observation));
   }
   return journal;
+}
+
+// Trial `number`, as it would have ended.
+inline Observation MadeTrial(const SearchSpace& space, int64_t number,
+                             std::vector<int> choices,
+                             std::vector<double> objectives) {
+  const Architecture architecture{std::move(choices)};
+  return {{number, architecture, space.Digest(architecture), "made"},
+          {std::move(objectives), 0, true}};
+}
+
+// How often each trial is the parent of the mutation that a strategy would
+// propose next, of 1: under many numbers, which differ in their randomness. 0
+// stands for other proposals. As if the rest of its initial design, of at most
+// 20, was under evaluation.
+inline std::map<int64_t, double> ShareOfParents(Strategy& strategy) {
+  constexpr int kProposals = 2000;
+  std::vector<Proposal> pending(20);
+  for (Proposal& proposal : pending) proposal.digest = "of the design";
+  std::map<int64_t, double> shares;
+  for (int i = 0; i < kProposals; ++i) {
+    SuggestRequest request;
+    request.next_number = 1000000 + i;
+    request.pending = pending;
+    const auto proposals = strategy.Suggest(request);
+    EXPECT_TRUE(proposals.ok() && proposals->size() == 1);
+    absl::string_view origin = proposals->front().origin;
+    int64_t parent = 0;
+    if (absl::ConsumePrefix(&origin, "mutation of ")) {
+      EXPECT_TRUE(absl::SimpleAtoi(origin, &parent)) << origin;
+    }
+    shares[parent] += 1. / kProposals;
+  }
+  return shares;
 }
 
 // Of the feasible trials.
