@@ -100,6 +100,48 @@ TEST(LocalSearchStrategy, RestartsOnceAllNeighboursOfALocalOptimumAreKnown) {
   EXPECT_TRUE(values.contains(0));
 }
 
+// Paquete et al.: the archive is done when no neighbour of any member is left.
+TEST(LocalSearchStrategy, RestartsAtAParetoLocalOptimumOnly) {
+  const ToySpace space(5, 4);
+  // Noise has many local optima.
+  const auto evaluate = [](const Architecture& a) {
+    uint64_t hash = 1;
+    for (const int choice : a.choices) hash = Rng(hash, choice).Next();
+    Rng rng(hash);
+    const double first = rng.Uniform();
+    return Evaluation{{first, rng.Uniform()}, 0, true};
+  };
+  auto strategy = MustCreate(LocalSearchConfig{1}, &space, ToyProblem(), 1);
+  const Journal journal = Simulate(*strategy, evaluate, 600);
+  std::set<std::vector<int>> known;
+  std::vector<const Observation*> since_restart;
+  int restarts = 0;
+  for (const Observation& o : journal.observed) {
+    if (o.proposal.origin == "random") {
+      ++restarts;
+      for (const Observation* member : since_restart) {
+        bool dominated = false;
+        for (const Observation* other : since_restart) {
+          dominated |= Dominates(other->evaluation.objectives,
+                                 member->evaluation.objectives);
+        }
+        if (dominated) continue;
+        for (size_t i = 0; i < 5; ++i) {
+          for (int option = 0; option < 4; ++option) {
+            std::vector<int> neighbour = member->proposal.architecture.choices;
+            neighbour[i] = option;
+            EXPECT_TRUE(known.contains(neighbour)) << o.proposal.number;
+          }
+        }
+      }
+      since_restart.clear();
+    }
+    known.insert(o.proposal.architecture.choices);
+    since_restart.push_back(&o);
+  }
+  EXPECT_GT(restarts, 2);
+}
+
 TEST(LocalSearchStrategy, ProposesOnlyNeighboursOfWhatNoneDominates) {
   const ToySpace space(8, 6);
   auto strategy = MustCreate(LocalSearchConfig{}, &space, ToyProblem(1), 3);

@@ -1,8 +1,14 @@
 // What multi-objective TPE and MO-BANANAS do beyond what every strategy
 // promises.
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
+#include <map>
+#include <numeric>
 #include <ostream>
+#include <set>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -181,6 +187,93 @@ INSTANTIATE_TEST_SUITE_P(
                             "Thompson sample"}),
     [](const auto& info) { return info.param.name; });
 
+// A Parzen estimator over one ordered decision, written down anew: each kernel
+// has 1 at its centre, 0.2 beside it and 1 / (centres + 1) everywhere; a
+// uniform one of weight 1 is added.
+std::vector<double> ParzenByHand(int options, const std::vector<int>& centres,
+                                 const std::vector<double>& weights) {
+  std::vector<double> density(options, 1. / options);
+  double total = 1;
+  for (size_t i = 0; i < centres.size(); ++i) {
+    std::vector<double> kernel(options, 1. / (1. + centres.size()));
+    for (int o = 0; o < options; ++o) {
+      if (o == centres[i]) kernel[o] += 1;
+      if (std::abs(o - centres[i]) == 1) kernel[o] += 0.2;
+    }
+    const double sum = std::accumulate(kernel.begin(), kernel.end(), 0.);
+    for (int o = 0; o < options; ++o)
+      density[o] += weights[i] * kernel[o] / sum;
+    total += weights[i];
+  }
+  for (double& value : density) value /= total;
+  return density;
+}
+
+// What is proposed next if one decision's options have these values.
+int NextOf(int options, const std::map<int, std::vector<double>>& values) {
+  const ToySpace space(1, options, 0, /*ordered=*/true);
+  // So many candidates are all options that are left.
+  const MotpeConfig config{.initial = 2, .candidates = 1000};
+  const int objectives = static_cast<int>(values.begin()->second.size());
+  auto strategy = MustCreate(config, &space, ToyProblem(objectives), 1);
+  int64_t number = 0;
+  for (const auto& [option, value] : values) {
+    EXPECT_TRUE(
+        strategy->Observe({MadeTrial(space, ++number, {option}, value)}).ok());
+  }
+  SuggestRequest request;
+  request.next_number = number + 1;
+  const auto proposals = strategy->Suggest(request);
+  EXPECT_TRUE(proposals.ok() && proposals->size() == 1);
+  return proposals->front().architecture.choices[0];
+}
+
+// Ozaki et al.: what is proposed has the largest l / g of the candidates.
+TEST(Motpe, ProposesTheLargestQuotientOfTheDensities) {
+  constexpr int kOptions = 20;
+  // Two of eleven are good: the best, 10, has all the hypervolume; 15 has none,
+  // and the least weight there is.
+  const std::vector<int> good = {10, 15};
+  const std::vector<int> bad = {0, 1, 2, 3, 4, 5, 8, 12, 14};
+  std::map<int, std::vector<double>> values = {{10, {0}}, {15, {1}}};
+  for (int option : bad) values[option] = {2. + option};
+  const std::vector<double> l = ParzenByHand(kOptions, good, {1, 0.3});
+  const std::vector<double> g =
+      ParzenByHand(kOptions, bad, std::vector<double>(bad.size(), 1));
+  std::vector<int> left;
+  for (int option = 0; option < kOptions; ++option) {
+    if (!values.contains(option)) left.push_back(option);
+  }
+  const auto best = [&](const auto& score) {
+    return *std::max_element(left.begin(), left.end(),
+                             [&](int a, int b) { return score(a) < score(b); });
+  };
+  // 9 and 11 are beside the best option, but beside a bad one as well.
+  EXPECT_EQ(best([&](int o) { return l[o]; }), 9);
+  EXPECT_EQ(best([&](int o) { return l[o] / g[o]; }), 16);
+  EXPECT_EQ(NextOf(kOptions, values), 16);
+}
+
+// A tenth is good: whole fronts, then what covers most hypervolume.
+TEST(Motpe, SplitsAFrontByHypervolume) {
+  // Two of twenty: the front of 10 alone, and one of 20, 25 and 30.
+  const auto next = [](int middle, int one_end, int other_end) {
+    std::map<int, std::vector<double>> values = {{10, {0, 0}},
+                                                 {middle, {0.5, 0.5}},
+                                                 {one_end, {0.1, 0.95}},
+                                                 {other_end, {0.95, 0.1}}};
+    // Among them what is beside 10, and on one side of the three.
+    for (int option :
+         {9, 11, 21, 26, 31, 0, 1, 2, 3, 4, 14, 35, 36, 37, 38, 39}) {
+      values[option] = {1, 1};
+    }
+    return NextOf(40, values);
+  };
+  EXPECT_EQ(next(20, 25, 30), 19);
+  EXPECT_EQ(next(25, 20, 30), 24);
+  EXPECT_EQ(next(30, 25, 20), 29);
+}
+
 TEST(MoBananas, TakesKnownObjectivesFromTheEvidence) {
   // The second objective is noise that no model could learn, but is known.
   const ToySpace space(6, 5);
@@ -202,6 +295,46 @@ TEST(MoBananas, TakesKnownObjectivesFromTheEvidence) {
   };
   // Nothing can dominate more than 24.
   EXPECT_LT(24 - found(evidence), 0.7 * (24 - found({})));
+}
+
+// Nothing is left to draw: the best of the candidates is known.
+TEST(MoBananas, ProposesTheRestOfTheFrontFirstIfAllObjectivesAreKnown) {
+  const ToySpace space(3, 4);
+  const auto values = [](const Architecture& a) {
+    uint64_t hash = 1;
+    for (const int choice : a.choices) hash = Rng(hash, choice).Next();
+    Rng rng(hash);
+    const double first = rng.Uniform();
+    return Point{first, rng.Uniform()};
+  };
+  const Evidence evidence = [&](const Architecture& a) {
+    const Point point = values(a);
+    return std::vector<MetricValue>{{{"a", ""}, point[0]},
+                                    {{"b", ""}, point[1]}};
+  };
+  // So many candidates are all that are left.
+  const MoBananasConfig config{.initial = 6, .networks = 2, .candidates = 300};
+  auto strategy = *CreateStrategy(config, &space, ToyProblem(), 1, evidence);
+  const Journal journal = Simulate(
+      *strategy,
+      [&](const Architecture& a) {
+        return Evaluation{values(a), 0, true};
+      },
+      30);
+  const std::vector<Architecture> all = space.Enumerate(64).value();
+  std::set<std::vector<int>> seen;
+  for (size_t i = 0; i < journal.proposed.size(); ++i) {
+    const Architecture& proposed = journal.proposed[i].architecture;
+    if (journal.proposed[i].origin == "Thompson sample") {
+      for (const Architecture& other : all) {
+        if (seen.contains(other.choices)) continue;
+        EXPECT_FALSE(Dominates(values(other), values(proposed)))
+            << "trial " << i + 1;
+      }
+    }
+    seen.insert(proposed.choices);
+  }
+  EXPECT_EQ(journal.proposed[29].origin, "Thompson sample");
 }
 
 }  // namespace

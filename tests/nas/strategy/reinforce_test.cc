@@ -1,6 +1,8 @@
 #include "nas/strategy/reinforce.h"
 
 #include <algorithm>
+#include <cmath>
+#include <memory>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -98,6 +100,81 @@ TEST(ReinforceStrategy, ApproachesATargetLatencyFromBelow) {
     return o.evaluation.violation > 0 ? 0. : 1.;
   };
   EXPECT_GT(Mean(journal, 700, 800, feasible, all), 0.6);
+}
+
+// One decision matters, and is trained by trials made for it; the others only
+// make networks new.
+class ReinforceBandit : public ::testing::Test {
+ protected:
+  std::unique_ptr<Strategy> Create(double learning_rate) {
+    return MustCreate(
+        ReinforceConfig{.initial_design = 0, .learning_rate = learning_rate},
+        &space_, ToyProblem(1), 1);
+  }
+  // A trial with `option` cost this; costs of 1 and e are 0 and 1 as
+  // logarithms.
+  void Observe(int64_t number, int option, double cost) {
+    Rng rng(1, static_cast<uint64_t>(number));
+    std::vector<int> choices = space_.Sample(rng).choices;
+    choices[0] = option;
+    ASSERT_TRUE(
+        strategy_->Observe({MadeTrial(space_, number, choices, {cost})}).ok());
+  }
+  // How likely option 0 is: always by the same random numbers.
+  double Probability() {
+    constexpr int kProposals = 4000;
+    int count = 0;
+    for (int i = 0; i < kProposals; ++i) {
+      SuggestRequest request;
+      request.next_number = 1000000 + i;
+      const auto proposals = strategy_->Suggest(request);
+      EXPECT_TRUE(proposals.ok());
+      count += proposals->front().architecture.choices[0] == 0;
+    }
+    return static_cast<double>(count) / kProposals;
+  }
+
+  const ToySpace space_{16, 2};
+  std::unique_ptr<Strategy> strategy_ = Create(/*learning_rate=*/1);
+};
+
+TEST_F(ReinforceBandit, TakesTheStepsOfWilliams) {
+  // Four standard deviations are 0.03.
+  const auto near = [](double difference_of_logits) {
+    return ::testing::DoubleNear(1 / (1 + std::exp(-difference_of_logits)),
+                                 0.03);
+  };
+  EXPECT_THAT(Probability(), near(0));
+  // The first reward is its own baseline.
+  Observe(1, 0, 1);
+  EXPECT_THAT(Probability(), near(0));
+  // Logarithms 0 and 1 have deviation 0.707: the second is 0.707 worse than the
+  // mean. Each logit moves by 0.707 * (1 - 0.5), one up and one down.
+  Observe(2, 1, std::exp(1));
+  EXPECT_THAT(Probability(), near(0.707));
+  // 0.577 deviations worse; the baseline is a tenth of -0.707 by now, and the
+  // policy took the option with probability 0.33: 0.507 * (1 - 0.33).
+  Observe(3, 1, std::exp(1));
+  EXPECT_THAT(Probability(), near(0.707 + 2 * 0.339));
+  // 0.5 worse, a baseline of -0.121, and a probability of 0.2: 0.379 * 0.8.
+  Observe(4, 1, std::exp(1));
+  EXPECT_THAT(Probability(), near(0.707 + 2 * 0.339 + 2 * 0.303));
+}
+
+TEST_F(ReinforceBandit, TheRewardedOptionBecomesLikelierWithEachTrial) {
+  strategy_ = Create(/*learning_rate=*/0.3);
+  Observe(1, 0, 1);
+  double before = Probability();
+  const double first = before;
+  for (int number = 2; number <= 16; ++number) {
+    const int option = 1 - number % 2;
+    Observe(number, option, option == 0 ? 1 : std::exp(1));
+    const double after = Probability();
+    EXPECT_GT(after, before) << number;
+    before = after;
+  }
+  EXPECT_NEAR(first, 0.5, 0.03);
+  EXPECT_GT(before, 0.9);
 }
 
 }  // namespace
