@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "controller/study/study_state.h"
 #include "store/journal_store.h"
 
 namespace hwnas::controller {
@@ -29,10 +30,22 @@ struct HistoryReport {
 //   not exceeded;
 // - every trial ends exactly once, unless a measurement of it was taken back
 //   meanwhile; no stage finishes twice likewise; nothing happens to a trial
-//   after its end but late results that are ignored;
-// - fencing tokens grow; no two leases on one stage are alive at once;
-// - the front is the one that the values of all completed trials give.
+//   after its end, nor to a study after its own, but late results that are
+//   ignored;
+// - what ends or finishes was leased before: results are of attempts that there
+//   were, failures of the one whose lease is alive;
+// - fencing tokens grow; no two leases on one stage are alive at once, none is
+//   on a stage that has finished;
+// - a trial is COMPLETED if its results give all values and keep the
+//   constraints, and not otherwise;
+// - the fronts are those of the values in the results of the completed trials,
+//   which are put together here once more.
 // What cannot be read is a violation as well. The farm's journal is only read.
 HistoryReport CheckHistory(JournalStore& store, const std::string& study_id);
+
+// The same, but proves the fronts that `shown` has instead of those that the
+// journal folds to.
+HistoryReport CheckHistory(JournalStore& store, const std::string& study_id,
+                           const StudyState& shown);
 
 }  // namespace hwnas::controller
