@@ -279,39 +279,49 @@ absl::StatusOr<std::string> Authority::Sign(const Identity& identity,
   return pem;
 }
 
-absl::StatusOr<std::vector<Authority::Issued>> Authority::ReadIssued(
+absl::StatusOr<Authority::Register> Authority::ReadIssued(
     absl::Time now) const {
+  const std::string path = dir_ + "/issued";
   const absl::StatusOr<std::string> text =
-      ReadSecretFile(dir_ + "/issued", kMaxIssuedBytes);
-  if (absl::IsNotFound(text.status())) return std::vector<Issued>();
+      ReadSecretFile(path, kMaxIssuedBytes);
+  if (absl::IsNotFound(text.status())) return Register();
   HWNAS_RETURN_IF_ERROR(text.status());
   HWNAS_ASSIGN_OR_RETURN(const std::set<std::string> revoked,
                          ReadRevoked(dir_));
-  std::vector<Issued> all;
+  Register all;
+  int number = 0;
   for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
+    ++number;
     if (line.empty()) continue;
     const absl::StatusOr<Record> record = ParseLine(line);
     if (!record.ok()) {
-      return absl::DataLossError(
-          absl::StrCat(dir_, "/issued has a line that is not understood: ",
-                       record.status().message()));
+      all.unreadable.emplace_back(line);
+      all.complaints.push_back(absl::StrCat(path, ", line ", number, ": ",
+                                            record.status().message()));
+      continue;
     }
-    if (record->expiry <= now) continue;
-    all.push_back({.certificate = {.identity = record->identity,
-                                   .serial = record->first,
-                                   .not_after = record->expiry},
-                   .revoked = revoked.count(record->first) > 0});
+    if (record->expiry <= now) {
+      all.expired.insert(record->first);
+      continue;
+    }
+    all.valid.push_back({.certificate = {.identity = record->identity,
+                                         .serial = record->first,
+                                         .not_after = record->expiry},
+                         .revoked = revoked.count(record->first) > 0});
   }
   return all;
 }
 
 absl::StatusOr<std::vector<Authority::Issued>> Authority::List(
-    absl::Time now) const {
+    absl::Time now, std::vector<std::string>* unreadable) const {
   HWNAS_ASSIGN_OR_RETURN(const FolderLock lock, FolderLock::Take(dir_));
-  return ReadIssued(now);
+  HWNAS_ASSIGN_OR_RETURN(Register all, ReadIssued(now));
+  if (unreadable != nullptr) *unreadable = std::move(all.complaints);
+  return std::move(all.valid);
 }
 
-absl::StatusOr<int> Authority::Revoke(absl::string_view who, absl::Time now) {
+absl::StatusOr<int> Authority::Revoke(absl::string_view who, absl::Time now,
+                                      std::vector<std::string>* unreadable) {
   const auto is_meant = [who](const Identity& identity) {
     return identity.role != Role::kController &&
            (identity.name == who || ToShortText(identity) == who);
@@ -335,13 +345,16 @@ absl::StatusOr<int> Authority::Revoke(absl::string_view who, absl::Time now) {
     return absl::ErrnoToStatus(error.value(),
                                absl::StrCat("list ", dir_, "/tokens"));
   }
-  HWNAS_ASSIGN_OR_RETURN(const std::vector<Issued> issued, ReadIssued(now));
-  // Those that have expired need not be on the list.
-  std::set<std::string> revoked;
-  for (const Issued& one : issued) {
-    const bool meant = is_meant(one.certificate.identity);
-    if (meant && !one.revoked) ++count;
-    if (meant || one.revoked) revoked.insert(one.certificate.serial);
+  HWNAS_ASSIGN_OR_RETURN(const Register issued, ReadIssued(now));
+  if (unreadable != nullptr) *unreadable = issued.complaints;
+  // Those that have expired need not be on the list; those of lines that cannot
+  // be read stay on it.
+  HWNAS_ASSIGN_OR_RETURN(std::set<std::string> revoked, ReadRevoked(dir_));
+  for (const std::string& serial : issued.expired) revoked.erase(serial);
+  for (const Issued& one : issued.valid) {
+    if (!is_meant(one.certificate.identity)) continue;
+    if (!one.revoked) ++count;
+    revoked.insert(one.certificate.serial);
   }
   if (count == 0) {
     return absl::NotFoundError(
@@ -352,7 +365,10 @@ absl::StatusOr<int> Authority::Revoke(absl::string_view who, absl::Time now) {
                          NewRevocationList(credential_, revoked, now));
   HWNAS_RETURN_IF_ERROR(WriteFileAtomically(dir_ + "/crl.pem", list));
   std::string kept;
-  for (const Issued& one : issued) {
+  for (const std::string& line : issued.unreadable) {
+    absl::StrAppend(&kept, line, "\n");
+  }
+  for (const Issued& one : issued.valid) {
     absl::StrAppend(&kept, ToLine({.first = one.certificate.serial,
                                    .expiry = one.certificate.not_after,
                                    .identity = one.certificate.identity}));

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -76,9 +77,14 @@ class Authority {
 
   // Revokes all certificates and tokens of "worker/gpu-3", "user/alice"..., or
   // of everybody with that name. Returns how many. NOT_FOUND if there are none.
-  absl::StatusOr<int> Revoke(absl::string_view who, absl::Time now);
-  // Certificates that have not expired, in the order they were signed.
-  absl::StatusOr<std::vector<Issued>> List(absl::Time now) const;
+  // A line of `issued` that cannot be read revokes nobody and stays as it is;
+  // each is told to `unreadable`, also after an error: "FILE, line 3: ...".
+  absl::StatusOr<int> Revoke(absl::string_view who, absl::Time now,
+                             std::vector<std::string>* unreadable = nullptr);
+  // Certificates that have not expired, in the order they were signed. Leaves
+  // out what cannot be read, likewise.
+  absl::StatusOr<std::vector<Issued>> List(
+      absl::Time now, std::vector<std::string>* unreadable = nullptr) const;
 
  private:
   Authority(std::string dir, Credential credential, absl::Duration lifetime)
@@ -86,10 +92,18 @@ class Authority {
         credential_(std::move(credential)),
         lifetime_(lifetime) {}
 
+  // What the file `issued` says.
+  struct Register {
+    std::vector<Issued> valid;
+    std::set<std::string> expired;  // Serials.
+    // Lines as they are, and what is wrong with each.
+    std::vector<std::string> unreadable, complaints;
+  };
+
   // The lock is held.
   absl::StatusOr<std::string> Sign(const Identity& identity,
                                    absl::string_view request, absl::Time now);
-  absl::StatusOr<std::vector<Issued>> ReadIssued(absl::Time now) const;
+  absl::StatusOr<Register> ReadIssued(absl::Time now) const;
 
   const std::string dir_;
   const Credential credential_;

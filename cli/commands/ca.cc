@@ -250,6 +250,14 @@ void AddIssue(CLI::App* app, Context* context) {
   });
 }
 
+// Of lines in the authority's record that cannot be read.
+void Warn(const std::vector<std::string>& unreadable, const char* what_follows,
+          Context* context) {
+  for (const std::string& line : unreadable) {
+    *context->err << "hwnas: warning: " << line << "; " << what_follows << "\n";
+  }
+}
+
 void AddRevoke(CLI::App* app, Context* context) {
   struct Options {
     std::string who, dir;
@@ -268,9 +276,12 @@ void AddRevoke(CLI::App* app, Context* context) {
   SetAction(command, context, [=]() -> absl::Status {
     HWNAS_ASSIGN_OR_RETURN(const auto authority,
                            Authority::Open(options->dir, kDefaultLifetime));
-    HWNAS_ASSIGN_OR_RETURN(const int count,
-                           authority->Revoke(options->who, absl::Now()));
-    *context->out << count << " of " << options->who << " revoked\n";
+    std::vector<std::string> unreadable;
+    const absl::StatusOr<int> count =
+        authority->Revoke(options->who, absl::Now(), &unreadable);
+    Warn(unreadable, "whoever it is about is not revoked", context);
+    HWNAS_RETURN_IF_ERROR(count.status());
+    *context->out << *count << " of " << options->who << " revoked\n";
     return absl::OkStatus();
   });
 }
@@ -285,14 +296,17 @@ void AddCertificateList(CLI::App* app, Context* context) {
   SetAction(command, context, [=]() -> absl::Status {
     HWNAS_ASSIGN_OR_RETURN(const auto authority,
                            Authority::Open(*dir, kDefaultLifetime));
-    HWNAS_ASSIGN_OR_RETURN(const std::vector<Authority::Issued> all,
-                           authority->List(absl::Now()));
+    std::vector<std::string> unreadable;
+    const absl::StatusOr<std::vector<Authority::Issued>> all =
+        authority->List(absl::Now(), &unreadable);
+    Warn(unreadable, "left out", context);
+    HWNAS_RETURN_IF_ERROR(all.status());
     Table table({{"who", "who"},
                  {"role", "role"},
                  {"expires", "expires"},
                  {"revoked", "revoked"},
                  {"serial", "serial"}});
-    for (const Authority::Issued& one : all) {
+    for (const Authority::Issued& one : *all) {
       const Certificate& certificate = one.certificate;
       table.Add({ToShortText(certificate.identity),
                  std::string(RoleName(certificate.identity.role)),

@@ -124,6 +124,23 @@ TEST_F(CaCommandsTest, IssuesListsAndRevokes) {
   EXPECT_EQ(list[1].at("revoked"), true);
 }
 
+TEST_F(CaCommandsTest, WarnsOfALineThatItCannotRead) {
+  ASSERT_EQ(Run({"ca", "init", ca()}), kExitOk);
+  ASSERT_EQ(Run({"ca", "issue", "alice", "--role", "viewer", "-d", ca(),
+                 "--out", dir_ + "/alice"}),
+            kExitOk);
+  std::ofstream(ca() + "/issued", std::ios::app) << "half a li\n";
+  ASSERT_EQ(Run({"ca", "list", "-d", ca(), "-o", "json"}), kExitOk);
+  EXPECT_EQ(nlohmann::json::parse(out_.str()).size(), 2u);
+  const std::string warning = absl::StrCat("warning: ", ca(), "/issued, line ");
+  EXPECT_THAT(err_.str(), HasSubstr(warning + "3: "));
+  EXPECT_EQ(Run({"ca", "revoke", "alice", "-d", ca()}), kExitOk);
+  EXPECT_THAT(out_.str(), StartsWith("1 of alice"));
+  EXPECT_THAT(err_.str(), HasSubstr(warning));
+  EXPECT_NE(Run({"ca", "revoke", "bob", "-d", ca()}), kExitOk);
+  EXPECT_THAT(err_.str(), HasSubstr(warning));
+}
+
 TEST_F(CaCommandsTest, DoesNotLeaveTheMachineInTheClear) {
   EXPECT_NE(Run({"list", "--server", "10.255.255.1:7420"}), kExitOk);
   EXPECT_THAT(err_.str(), HasSubstr("--tls-dir"));

@@ -11,16 +11,20 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
+#include "common/secret_files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace hwnas::security {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::SizeIs;
+using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
 
 const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
 const Identity kAlice = {Role::kResearcher, "alice"};
@@ -185,6 +189,40 @@ TEST_F(AuthorityTest, RevokesWhoeverIsMeant) {
   EXPECT_EQ((*listed)[2].certificate.serial, controller);
   // What has expired needs no revocation.
   EXPECT_THAT(*authority_->List(kNow + absl::Hours(2)), SizeIs(0));
+}
+
+TEST_F(AuthorityTest, GoesOnWithTheOthersIfALineOfItsRecordIsDamaged) {
+  const auto issue = [&](const std::string& name) {
+    return ReadCertificate(
+               *authority_->Issue({Role::kWorker, name}, request_, kNow))
+        ->serial;
+  };
+  const std::string one = issue("one");
+  const std::string two = issue("two");
+  const std::string three = issue("three");
+  EXPECT_EQ(*authority_->Revoke("two", kNow), 1);
+  // Two's line is damaged, and there is one that never was good.
+  std::string record = *ReadFile(dir_ + "/issued");
+  record.replace(record.find(two) + two.size(), 1, "?");
+  ASSERT_TRUE(WriteSecretFile(dir_ + "/issued", "\x01\xff\n" + record).ok());
+
+  std::vector<std::string> unreadable;
+  const auto listed = authority_->List(kNow, &unreadable);
+  ASSERT_TRUE(listed.ok()) << listed.status();
+  EXPECT_THAT(*listed, SizeIs(2));
+  EXPECT_THAT(unreadable,
+              ElementsAre(HasSubstr(dir_ + "/issued, line 1: expected"),
+                          HasSubstr(dir_ + "/issued, line 3: expected")));
+  EXPECT_EQ(*authority_->Revoke("three", kNow, &unreadable), 1);
+  EXPECT_THAT(unreadable, SizeIs(2));
+  // Who is out stays out, and nothing of the record is lost.
+  EXPECT_THAT(*ReadRevoked(dir_), UnorderedElementsAre(two, three));
+  EXPECT_THAT(*ReadFile(dir_ + "/issued"),
+              AllOf(HasSubstr(one + " "), HasSubstr(two + "?"),
+                    HasSubstr(three + " "), StartsWith("\x01\xff\n")));
+  EXPECT_EQ(authority_->Revoke("nobody", kNow, &unreadable).status().code(),
+            absl::StatusCode::kNotFound);
+  EXPECT_THAT(unreadable, SizeIs(2));
 }
 
 }  // namespace
