@@ -1,6 +1,7 @@
 #include "cli/slurm.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -78,6 +79,23 @@ absl::StatusOr<std::vector<FleetJob>> ParseSqueue(absl::string_view text) {
                     .state = StateOf(fields[2], fields[3])});
   }
   return jobs;
+}
+
+std::vector<std::string> ScontrolCommand() {
+  return {"scontrol", "show", "config"};
+}
+
+std::optional<int> MaxArraySize(absl::string_view text) {
+  for (const absl::string_view line : absl::StrSplit(text, '\n')) {
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(line, absl::MaxSplits('=', 1));
+    int size = 0;
+    if (absl::StripAsciiWhitespace(parts.first) == "MaxArraySize" &&
+        absl::SimpleAtoi(parts.second, &size) && size >= 0) {
+      return size;
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace hwnas::cli

@@ -2,6 +2,7 @@
 // elements of arrays: the job's name is the fleet's, the index its seat.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,5 +35,11 @@ std::vector<std::string> SqueueCommand(const std::string& name);
 // What squeue prints then. Jobs that are no elements of an array are left out.
 // INTERNAL if it is something else.
 absl::StatusOr<std::vector<FleetJob>> ParseSqueue(absl::string_view text);
+
+// How Slurm is configured.
+std::vector<std::string> ScontrolCommand();
+// From what scontrol prints then: the indices of an array are less than this.
+// nullopt if it does not say.
+std::optional<int> MaxArraySize(absl::string_view text);
 
 }  // namespace hwnas::cli

@@ -132,6 +132,7 @@ class SlurmFleet {
     HWNAS_ASSIGN_OR_RETURN(
         const absl::Duration interval,
         DurationOf("--interval", options_.interval, absl::Seconds(1)));
+    HWNAS_RETURN_IF_ERROR(CheckSeats());
     HWNAS_RETURN_IF_ERROR(PrepareJobs());
     FleetPlanner planner({.min = options_.min,
                           .max = options_.max,
@@ -156,6 +157,20 @@ class SlurmFleet {
   }
 
  private:
+  // Before jobs are refused when the fleet has grown. Unless Slurm does not
+  // say: whether it is there at all is seen in the first turn.
+  absl::Status CheckSeats() {
+    const absl::StatusOr<std::string> config = Call(ScontrolCommand());
+    if (!config.ok()) return absl::OkStatus();
+    const std::optional<int> size = MaxArraySize(*config);
+    if (!size || options_.max <= *size) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--max is ", options_.max, ", but arrays of this Slurm have at most ",
+        *size, " elements (MaxArraySize in slurm.conf): give --max ", *size,
+        " or less, and for more workers run another fleet with another "
+        "--name"));
+  }
+
   absl::Status PrepareJobs() {
     if (options_.folder.empty()) options_.folder = "fleet-" + options_.name;
     std::error_code error;

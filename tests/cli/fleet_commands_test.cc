@@ -38,6 +38,7 @@ class FleetCommandsTest : public ::testing::Test {
                                     dir_, "/submitted;; esac; done"));
     }
     Queue("");
+    Program("scontrol", "echo 'MaxArraySize            = 1001'");
     studies_.study.set_name("studies/a");
     studies_.study.set_state(v1::Study::RUNNING);
     grpc::ServerBuilder builder;
@@ -170,6 +171,20 @@ TEST_F(FleetCommandsTest, PassesOnWhatSlurmSays) {
   Queue("nonsense\n");
   EXPECT_EQ(Run({"--max", "10"}), kExitFailure);
   EXPECT_THAT(err_.str(), HasSubstr("squeue printed \"nonsense\""));
+}
+
+TEST_F(FleetCommandsTest, RefusesMoreWorkersThanAnArrayHasElements) {
+  Trainings(1);
+  EXPECT_EQ(Run({"--max", "1002", "--once"}), kExitBadInput);
+  EXPECT_THAT(err_.str(),
+              AllOf(HasSubstr("--max is 1002"), HasSubstr("at most 1001"),
+                    HasSubstr("MaxArraySize")));
+  EXPECT_EQ(Calls(), "");
+  EXPECT_FALSE(fs::exists(dir_ + "/shared"));
+  EXPECT_EQ(Run({"--max", "1001", "--once"}), kExitOk) << err_.str();
+  // Slurm does not say: sbatch will.
+  Program("scontrol", "echo 'no configuration' >&2; exit 1");
+  EXPECT_EQ(Run({"--max", "1002", "--once"}), kExitOk) << err_.str();
 }
 
 TEST_F(FleetCommandsTest, NamesTheOptionThatIsWrong) {

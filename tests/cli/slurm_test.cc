@@ -38,6 +38,19 @@ TEST(Slurm, RefusesWhatSqueueDoesNotPrint) {
   }
 }
 
+TEST(Slurm, ReadsHowLargeArraysMayBe) {
+  EXPECT_EQ(MaxArraySize("Configuration data as of 2026-01-31T12:00:00\n"
+                         "MailProg                = /usr/bin/mail\n"
+                         "MaxArraySize            = 1001\n"
+                         "MaxBatchRequeue         = 5\n"),
+            1001);
+  for (const char* text :
+       {"", "slurm_load_ctl_conf error", "MaxArraySize", "MaxArraySize = many",
+        "MaxArraySize = -1", "OldMaxArraySize = 5"}) {
+    EXPECT_EQ(MaxArraySize(text), std::nullopt) << text;
+  }
+}
+
 TEST(Slurm, SubmitsAnArrayWithTheSeatsAsIndices) {
   EXPECT_THAT(
       SbatchCommand({.name = "nas",
