@@ -97,13 +97,30 @@ absl::Status WriteSecretFile(const std::string& path,
   return WriteAtomically(path, contents, kSecretMode);
 }
 
+namespace {
+
+// `of_root`: the bits that a file of root's must not have either.
+absl::Status CheckSecret(const std::string& path, mode_t of_root) {
+  struct stat info;
+  if (stat(path.c_str(), &info) != 0) return absl::OkStatus();
+  if ((info.st_mode & (info.st_uid == 0 ? of_root : 077)) == 0) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      path, " holds a secret and others may read it: chmod 600 ", path));
+}
+
+}  // namespace
+
 absl::StatusOr<std::string> ReadSecretFile(const std::string& path,
                                            size_t max_bytes) {
-  struct stat info;
-  if (stat(path.c_str(), &info) == 0 && (info.st_mode & 077) != 0) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        path, " holds a secret and others may read it: chmod 600 ", path));
-  }
+  HWNAS_RETURN_IF_ERROR(CheckSecret(path, 077));
+  return ReadFile(path, max_bytes);
+}
+
+absl::StatusOr<std::string> ReadServiceSecretFile(const std::string& path,
+                                                  size_t max_bytes) {
+  HWNAS_RETURN_IF_ERROR(CheckSecret(path, 037));
   return ReadFile(path, max_bytes);
 }
 

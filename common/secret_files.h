@@ -18,4 +18,10 @@ absl::Status WriteSecretFile(const std::string& path,
 absl::StatusOr<std::string> ReadSecretFile(const std::string& path,
                                            size_t max_bytes);
 
+// As ReadSecretFile, but the group of a file that is root's may read it as well
+// (0640, 0440): so do Kubernetes and systemd hand secrets to a service, and so
+// does PostgreSQL take keys.
+absl::StatusOr<std::string> ReadServiceSecretFile(const std::string& path,
+                                                  size_t max_bytes);
+
 }  // namespace hwnas

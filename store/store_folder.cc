@@ -12,6 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/files.h"
+#include "common/secret_files.h"
 #include "common/status_macros.h"
 
 namespace hwnas {
@@ -75,7 +76,7 @@ absl::StatusOr<std::string> ReadStoreUrl(const std::string& flag,
     return url == nullptr ? "" : url;
   }
   HWNAS_ASSIGN_OR_RETURN(const std::string text,
-                         ReadFile(file, /*max_bytes=*/4096));
+                         ReadServiceSecretFile(file, /*max_bytes=*/4096));
   std::string url(absl::StripAsciiWhitespace(text));
   if (url.empty()) {
     return absl::InvalidArgumentError(

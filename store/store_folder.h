@@ -43,7 +43,8 @@ absl::Status PublishFile(const std::string& partial, const std::string& path);
 
 // Connection string of a store in PostgreSQL: the contents of `file`, or
 // $HWNAS_STORE_URL if `file` is empty; empty if there is neither. `flag` names
-// the file in messages; the string itself is a secret.
+// the file in messages; the string itself is a secret: FAILED_PRECONDITION if
+// others may read the file (ReadServiceSecretFile).
 absl::StatusOr<std::string> ReadStoreUrl(const std::string& flag,
                                          const std::string& file);
 

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "cli/context.h"
 #include "common/files.h"
+#include "common/secret_files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "store/artifact_store.h"
@@ -20,6 +21,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 namespace fs = std::filesystem;
 
 class StoreCommandsTest : public ::testing::Test {
@@ -153,7 +155,7 @@ TEST_F(StoreCommandsTest, ImportsIntoNoStoreInUse) {
 TEST_F(StoreCommandsTest, MovesEverythingToPostgresAndBack) {
   HWNAS_REQUIRE_POSTGRES(server);
   const std::string url_file = dir_ + "/url";
-  ASSERT_TRUE(WriteFileAtomically(url_file, server.url() + "\n").ok());
+  ASSERT_TRUE(WriteSecretFile(url_file, server.url() + "\n").ok());
   const std::string there = dir_ + "/there", back = dir_ + "/back";
   ASSERT_EQ(Run({"export", there, "--store", store_}), kExitOk) << err_.str();
   {
@@ -177,11 +179,20 @@ TEST_F(StoreCommandsTest, AsksForAStore) {
   EXPECT_THAT(err_.str(), HasSubstr("no store: give --store DIR"));
   EXPECT_EQ(Run({"import", dir_ + "/none", "--store", store_}), kExitBadInput);
   EXPECT_THAT(err_.str(), HasSubstr(dir_ + "/none"));
-  std::ofstream(dir_ + "/empty") << "\n";
+  ASSERT_TRUE(WriteSecretFile(dir_ + "/empty", "\n").ok());
   EXPECT_EQ(
       Run({"export", dir_ + "/file", "--store-url-file", dir_ + "/empty"}),
       kExitBadInput);
   EXPECT_THAT(err_.str(), HasSubstr("is empty"));
+}
+
+TEST_F(StoreCommandsTest, RefusesAConnectionStringThatOthersMayRead) {
+  const std::string url = dir_ + "/url";
+  ASSERT_TRUE(
+      WriteFileAtomically(url, "postgresql://u:hidden@127.0.0.1:1/d\n").ok());
+  EXPECT_NE(Run({"export", dir_ + "/file", "--store-url-file", url}), kExitOk);
+  EXPECT_THAT(err_.str(),
+              AllOf(HasSubstr("chmod 600 " + url), Not(HasSubstr("hidden"))));
 }
 
 }  // namespace

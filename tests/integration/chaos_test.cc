@@ -31,6 +31,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/rng.h"
+#include "common/secret_files.h"
 #include "controller/study/history_check.h"
 #include "gmock/gmock.h"
 #include "grpcpp/grpcpp.h"
@@ -245,7 +246,7 @@ class Stage {
     if (postgres == nullptr)
       disk_ = std::make_unique<SmallDisk>(dir_ + "/store");
     if (postgres != nullptr) {
-      EXPECT_TRUE(WriteFileAtomically(dir_ + "/url", postgres->url()).ok());
+      EXPECT_TRUE(WriteSecretFile(dir_ + "/url", postgres->url()).ok());
     }
     SetClock(0);
   }

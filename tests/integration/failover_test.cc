@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "common/secret_files.h"
 #include "controller/study/history_check.h"
 #include "gmock/gmock.h"
 #include "grpcpp/grpcpp.h"
@@ -182,7 +183,7 @@ class FailoverTest : public ::testing::Test {
 
   // `a` leads, `b` stands by.
   void StartBoth(const PostgresServer& server) {
-    ASSERT_TRUE(WriteFileAtomically(folder_ + "/url", server.url()).ok());
+    ASSERT_TRUE(WriteSecretFile(folder_ + "/url", server.url()).ok());
     a_ = std::make_unique<Controller>("a", folder_, folder_ + "/url");
     b_ = std::make_unique<Controller>("b", folder_, folder_ + "/url");
     ASSERT_TRUE(a_->Start()) << a_->Log();
