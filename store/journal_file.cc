@@ -17,6 +17,7 @@
 #include "absl/strings/strip.h"
 #include "common/digest.h"
 #include "common/status_macros.h"
+#include "common/text.h"
 #include "store/store_folder.h"
 
 namespace hwnas {
@@ -176,7 +177,11 @@ absl::Status ForEachEvent(
   for (;;) {
     HWNAS_ASSIGN_OR_RETURN(const Record record, reader.Next());
     const bool in_study = !study_id.empty();
-    if (record.kind == Kind::kStudy && !in_study && !record.bytes.empty()) {
+    if (record.kind == Kind::kStudy && !in_study) {
+      // Stores cut or refuse what is no id, after others have been written.
+      if (!IsShortName(record.bytes, "-~")) {
+        return reader.Damaged("it has a study whose id is none");
+      }
       study_id = record.bytes;
       sequence = 0;
       digest = RunningDigest(study_id);

@@ -171,6 +171,21 @@ TEST_F(JournalFileTest, WritesNothingOfADamagedFile) {
   EXPECT_THAT(*target_->ListStudies(), IsEmpty());
 }
 
+TEST_F(JournalFileTest, RefusesIdsThatNoStudyHas) {
+  for (const std::string& id :
+       {std::string("a\0b", 3), std::string("a b"), std::string("\xff"),
+        std::string("../a"), std::string(64, 'a')}) {
+    const std::unique_ptr<JournalStore> odd = CreateMemoryJournalStore();
+    Fill(*odd, "a", 1);
+    Fill(*odd, id, 1);
+    fs::remove(file_);
+    ASSERT_TRUE(ExportJournals(*odd, {{"a", id}}, file_, Silent).ok());
+    const absl::Status status = ImportJournals(file_, *target_, Silent);
+    EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    EXPECT_THAT(*target_->ListStudies(), IsEmpty());
+  }
+}
+
 TEST_F(JournalFileTest, RefusesOtherFilesAndNewerFormats) {
   std::ofstream(file_) << "apiVersion: hwnas/v1\n";
   EXPECT_EQ(ImportJournals(file_, *target_, Silent).code(),
