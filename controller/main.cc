@@ -104,6 +104,8 @@ ABSL_FLAG(bool, speculate, true,
 ABSL_FLAG(int, user_quota, 0,
           "Measurements, and trainings, that one user may have running at "
           "once; 0: no limit");
+ABSL_FLAG(int, max_user_studies, 1000,
+          "Studies that have not ended that one user may have; 0: no limit");
 ABSL_FLAG(std::vector<std::string>, user_quotas, {},
           "Other quotas for these users. Example: alice=4,bob=2");
 
@@ -277,6 +279,12 @@ int main(int argc, char** argv) {
               << " is out of range: expected 1m to 8760h\n";
     return 2;
   }
+  if (absl::GetFlag(FLAGS_max_user_studies) < 0) {
+    std::cerr << "hwnas-controller: --max_user_studies="
+              << absl::GetFlag(FLAGS_max_user_studies)
+              << " is out of range: expected 0 or more\n";
+    return 2;
+  }
   const auto quotas = QuotasFromFlags();
   const auto checks = ChecksFromFlags();
   const auto store_url = hwnas::ReadStoreUrl(
@@ -324,6 +332,7 @@ int main(int argc, char** argv) {
        .tables_dir = absl::GetFlag(FLAGS_tables_dir),
        .checks = *checks,
        .quotas = *quotas,
+       .max_user_studies = absl::GetFlag(FLAGS_max_user_studies),
        .speculate = absl::GetFlag(FLAGS_speculate)},
       *logger);
   if (!server.ok()) {

@@ -400,17 +400,19 @@ class ServerImpl final : public Server {
                          .max_artifact_bytes = kMaxArtifactBytes,
                          .max_total_bytes = options_.max_artifacts_bytes}));
     HWNAS_ASSIGN_OR_RETURN(
-        engine_, StudyEngine::Create({.lease_duration = options_.lease_duration,
-                                      .tables_dir = options_.tables_dir,
-                                      .checks = options_.checks,
-                                      .quotas = options_.quotas,
-                                      .speculate = options_.speculate,
-                                      .propose_apart = true},
-                                     {.journals = journals_.get(),
-                                      .artifacts = artifacts_.get(),
-                                      .clock = Clock::Real(),
-                                      .metrics = metrics_.get(),
-                                      .logger = logger_}));
+        engine_,
+        StudyEngine::Create({.lease_duration = options_.lease_duration,
+                             .tables_dir = options_.tables_dir,
+                             .checks = options_.checks,
+                             .quotas = options_.quotas,
+                             .max_user_studies = options_.max_user_studies,
+                             .speculate = options_.speculate,
+                             .propose_apart = true},
+                            {.journals = journals_.get(),
+                             .artifacts = artifacts_.get(),
+                             .clock = Clock::Real(),
+                             .metrics = metrics_.get(),
+                             .logger = logger_}));
     access_->SetEngine(engine_.get());
     // It may have stood by for long.
     HWNAS_RETURN_IF_ERROR(RenewOwnCertificate());

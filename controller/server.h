@@ -63,6 +63,7 @@ struct ServerOptions {
   std::string tables_dir;
   DeviceCheckOptions checks;
   Quotas quotas;
+  int max_user_studies = 0;  // 0: no limit.
   // See EngineOptions.
   bool speculate = true;
 };

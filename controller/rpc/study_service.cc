@@ -24,6 +24,8 @@ namespace {
 // What a watcher has yet to be told. Bounded: beyond this, changes of one trial
 // become one update without a message.
 constexpr size_t kMaxPendingMessages = 1024;
+// Of one identity at once; without TLS there are none.
+constexpr int kMaxWatches = 64;
 
 struct Change {
   int64_t trial = 0;
@@ -79,8 +81,15 @@ class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
   // `study_id`: or why it must not be watched.
   WatchReactor(StudyEngine* engine, Access* access,
                grpc::CallbackServerContext* context, ControllerMetrics* metrics,
-               SerialQueue* queue, const absl::StatusOr<std::string>& study_id)
-      : UpdateStream(queue, context), engine_(engine), metrics_(metrics) {
+               SerialQueue* queue, std::map<std::string, int>* watches,
+               const absl::StatusOr<std::string>& study_id)
+      : UpdateStream(queue, context),
+        engine_(engine),
+        metrics_(metrics),
+        watches_(watches) {
+    if (const auto caller = access->CallerOf(*context)) {
+      caller_ = ToText(caller->identity);
+    }
     queue->Post([this, access, study_id] {
       HoldWhileValid(access);
       Begin(study_id);
@@ -92,6 +101,13 @@ class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
 
   // All of it runs on the queue.
   void Begin(absl::StatusOr<std::string> study_id) {
+    const auto open = watches_->find(caller_);
+    if (study_id.ok() && open != watches_->end() &&
+        open->second >= kMaxWatches) {
+      study_id = absl::ResourceExhaustedError(
+          absl::StrCat(caller_, " watches ", open->second,
+                       " studies: expected at most ", kMaxWatches, " at once"));
+    }
     if (study_id.ok()) {
       study_id_ = *study_id;
       watcher_ = std::make_shared<Watcher>([this] { Poke(); });
@@ -101,6 +117,7 @@ class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
         study_id = status;
       }
     }
+    if (watcher_ != nullptr && !caller_.empty()) ++(*watches_)[caller_];
     if (!study_id.ok()) {
       End(Reply(metrics_, study_id.status()));
     }
@@ -131,10 +148,16 @@ class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
     if (watcher_ == nullptr) return;
     engine_->RemoveWatcher(study_id_, watcher_.get());
     watcher_->Detach();
+    if (const auto it = watches_->find(caller_);
+        it != watches_->end() && --it->second <= 0) {
+      watches_->erase(it);
+    }
   }
 
   StudyEngine* const engine_;
   ControllerMetrics* const metrics_;
+  std::map<std::string, int>* const watches_;
+  std::string caller_;  // Empty without TLS.
   std::string study_id_;
   std::shared_ptr<Watcher> watcher_;
   bool study_ended_ = false;
@@ -319,7 +342,7 @@ grpc::ServerWriteReactor<v1::StudyUpdate>* StudyServiceImpl::WatchStudy(
     grpc::CallbackServerContext* context,
     const v1::WatchStudyRequest* request) {
   return new WatchReactor(engine_, access_, context, metrics_, &queue_,
-                          StudyOf(*context, request->name()));
+                          &watches_, StudyOf(*context, request->name()));
 }
 
 }  // namespace hwnas::controller

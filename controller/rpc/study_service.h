@@ -1,6 +1,9 @@
 // StudyService over the engine: translates and delegates.
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "controller/controller_metrics.h"
 #include "controller/rpc/access.h"
 #include "controller/rpc/serial_queue.h"
@@ -77,6 +80,8 @@ class StudyServiceImpl final
   Access* const access_;
   Transfers* const transfers_;
   ControllerMetrics* const metrics_;
+  // Open ones of each identity; of the queue. Without TLS there are none.
+  std::map<std::string, int> watches_;
   // Makes the updates that watchers wait for.
   SerialQueue queue_;
 };

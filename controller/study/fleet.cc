@@ -300,6 +300,7 @@ void Fleet::RecordSuccess(Executor& executor) {
 
 void Fleet::EndQuarantine(Executor& executor) {
   executor.failed_in_row.clear();
+  executor.blamed_in_row.clear();
   executor.quarantine_count = 0;
   executor.quarantine_end = absl::InfinitePast();
   executor.quarantine_reason.clear();
@@ -317,6 +318,40 @@ bool Fleet::RecordFailure(Executor& executor, const std::string& trial,
       executor.quarantined(steady)) {
     return false;
   }
+  Quarantine(executor,
+             absl::StrCat("failed ", failures,
+                          failures == 1 ? " candidate" : " candidates",
+                          " in a row; last: ", error.substr(0, 512)),
+             steady);
+  return true;
+}
+
+bool Fleet::RecordBlame(Executor& executor, const std::string& trial,
+                        const std::string& error, absl::Time steady) {
+  ++executor.failed_count;
+  executor.Rate(/*failed=*/true);
+  executor.hand_backs = 0;
+  executor.blamed_in_row.insert(trial);
+  const int blames = static_cast<int>(executor.blamed_in_row.size());
+  if (blames < (executor.quarantine_count > 0 ? 1 : options_.blames) ||
+      executor.quarantined(steady)) {
+    return false;
+  }
+  Quarantine(
+      executor,
+      absl::StrCat("said of ", blames,
+                   blames == 1 ? " candidate" : " candidates in a row",
+                   " what no other machine did; last: ", error.substr(0, 512)),
+      steady);
+  return true;
+}
+
+void Fleet::ForgetBlame(Executor& executor, const std::string& trial) {
+  executor.blamed_in_row.erase(trial);
+}
+
+void Fleet::Quarantine(Executor& executor, const std::string& reason,
+                       absl::Time steady) {
   absl::Duration length = options_.first;
   for (int i = 0; i < executor.quarantine_count && length < options_.longest;
        ++i) {
@@ -324,11 +359,9 @@ bool Fleet::RecordFailure(Executor& executor, const std::string& trial,
   }
   ++executor.quarantine_count;
   executor.quarantine_end = steady + std::min(length, options_.longest);
-  executor.quarantine_reason = absl::StrCat(
-      "failed ", failures, failures == 1 ? " candidate" : " candidates",
-      " in a row; last: ", error.substr(0, 512));
+  executor.quarantine_reason = reason;
   executor.failed_in_row.clear();
-  return true;
+  executor.blamed_in_row.clear();
 }
 
 void Fleet::RecordHandBack(Executor& executor, absl::Time steady) {

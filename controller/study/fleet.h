@@ -32,6 +32,10 @@ class ExecutorStream {
 struct QuarantineOptions {
   // Different candidates failed in a row before a machine is quarantined.
   int failures = 3;
+  // Different candidates in a row that it said were at fault, and nobody else
+  // did: one of many poisoned candidates is a matter of the space, ten in a row
+  // are one of the machine.
+  int blames = 10;
   // The first time; each further one doubles it.
   absl::Duration first = absl::Seconds(30);
   absl::Duration longest = absl::Hours(1);
@@ -56,6 +60,8 @@ struct Executor {
 
   // Distinct trials that failed here since the last success.
   std::set<std::string> failed_in_row;
+  // Those of which it alone said that they were at fault.
+  std::set<std::string> blamed_in_row;
   int quarantine_count = 0;
   absl::Time quarantine_end = absl::InfinitePast();  // Clock::Steady.
   std::string quarantine_reason;
@@ -118,6 +124,12 @@ class Fleet {
   bool RecordFailure(Executor& executor, const std::string& trial,
                      const std::string& error, absl::Time steady);
 
+  // The same of an executor that says that the candidate is at fault.
+  bool RecordBlame(Executor& executor, const std::string& trial,
+                   const std::string& error, absl::Time steady);
+  // Another one says so too: that speaks for both.
+  void ForgetBlame(Executor& executor, const std::string& trial);
+
   void EndQuarantine(Executor& executor);
 
   void RecordHandBack(Executor& executor, absl::Time steady);
@@ -136,6 +148,8 @@ class Fleet {
   }
 
  private:
+  void Quarantine(Executor& executor, const std::string& reason,
+                  absl::Time steady);
   static int OpenSlots(const Executor& executor) {
     return executor.connected() && !executor.draining ? executor.hello.slots()
                                                       : 0;

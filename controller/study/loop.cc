@@ -448,11 +448,31 @@ struct StudyEngine::Source {
   int64_t profile = 0;
 };
 
+QueuedTask StudyEngine::TaskOf(const Run& run, const TrialRecord& trial,
+                               int stage) {
+  const StudyState& state = run.state;
+  const v1::MeasureSpec& measure = state.spec().measure();
+  const StageRecord& record = trial.stages[stage];
+  return {.study_id = state.study_id(),
+          .user = state.user(),
+          .priority = state.spec().priority(),
+          .stage = record.key.kind,
+          .device_class = record.key.device_class,
+          .runtime = measure.runtime(),
+          .precision = measure.precision(),
+          .profile = measure.profile(),
+          .labels = {measure.labels().begin(), measure.labels().end()},
+          .energy = AsksForEnergy(record.key, state.problem()),
+          .dataset = state.spec().train().dataset(),
+          .order = trial.number,
+          .passed_over = state.last_token() - record.queued_token,
+          .failed_executors = record.failed_executors};
+}
+
 void StudyEngine::OfferTasks(Run& run, int count,
                              std::vector<QueuedTask>* queue,
                              std::vector<Source>* sources) {
   const StudyState& state = run.state;
-  const v1::MeasureSpec& measure = state.spec().measure();
   for (const StageFacts& facts : run.stages) {
     const int most =
         facts.key.kind == v1::MEASURE ? count + kOfferedBeyond : count;
@@ -461,33 +481,19 @@ void StudyEngine::OfferTasks(Run& run, int count,
       if (offered == most) break;
       const TrialRecord& trial = *state.FindTrial(number);
       const int current = trial.CurrentStage();
-      const StageRecord& stage = trial.stages[current];
       if (KnownResult(run, trial, current)) {
         run.newly_queued.insert(number);  // Next time.
         continue;
       }
-      std::vector<std::string> avoided = stage.failed_executors;
+      QueuedTask task = TaskOf(run, trial, current);
+      std::vector<std::string>& avoided = task.failed_executors;
       if (const auto it = run.stragglers.find({number, current});
           it != run.stragglers.end() && it->second.attempt != 0) {
         avoided.push_back(it->second.running.executor());
       }
       // Those wait for a particular machine while others may go on.
       offered += avoided.empty();
-      queue->push_back(
-          {.study_id = state.study_id(),
-           .user = state.user(),
-           .priority = state.spec().priority(),
-           .stage = stage.key.kind,
-           .device_class = stage.key.device_class,
-           .runtime = measure.runtime(),
-           .precision = measure.precision(),
-           .profile = measure.profile(),
-           .labels = {measure.labels().begin(), measure.labels().end()},
-           .energy = AsksForEnergy(stage.key, state.problem()),
-           .dataset = state.spec().train().dataset(),
-           .order = number,
-           .passed_over = state.last_token() - stage.queued_token,
-           .failed_executors = std::move(avoided)});
+      queue->push_back(std::move(task));
       sources->push_back({.run = &run, .stage = {number, current}});
     }
   }

@@ -240,13 +240,16 @@ void StudyEngine::JudgeResult(CheckedResult checked, ResultsByStudy* recorded) {
   } else {
     const bool handed_back = checked.result.handed_back();
     const bool candidate_fault = !success && checked.result.candidate_fault();
+    const std::vector<std::string> blamers = Blamers(stage);
     AddFailed(*ref.run, trial, ref.stage,
               handed_back ? v1::AttemptFailed::HANDED_BACK
                           : v1::AttemptFailed::FAILED,
               error, candidate_fault, &entry.batch);
     const std::string name = TrialName(ref.run->state.study_id(), trial.number);
     entry.then.push_back([=, this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      if (!handed_back && !candidate_fault) {
+      if (!handed_back && candidate_fault) {
+        CountBlame(executor, name, error, blamers);
+      } else if (!handed_back) {
         CountFailure(executor, name, error);
       } else if (Executor* e = fleet_.Find(executor); handed_back && e) {
         fleet_.RecordHandBack(*e, deps_.clock->Steady());
@@ -264,6 +267,16 @@ void StudyEngine::JudgeResult(CheckedResult checked, ResultsByStudy* recorded) {
     of_study.batch.changes.push_back(std::move(change));
   }
   of_study.then.push_back(std::move(entry.then.front()));
+}
+
+std::vector<std::string> StudyEngine::Blamers(const StageRecord& stage) {
+  std::vector<std::string> blamers;
+  for (size_t i = stage.void_attempts; i < stage.attempts.size(); ++i) {
+    if (stage.attempts[i].blamed_candidate) {
+      blamers.push_back(stage.attempts[i].executor);
+    }
+  }
+  return blamers;
 }
 
 bool StudyEngine::JudgeSuccess(const StageRef& ref,
@@ -320,12 +333,20 @@ bool StudyEngine::JudgeSuccess(const StageRef& ref,
   if (before.live_attempt != 0 && before.live_attempt != lease.attempt()) {
     other = before;
   }
+  const std::vector<std::string> blamers = Blamers(before);
+  const std::string name = TrialName(ref.run->state.study_id(), trial.number);
   // Only measurements are compared with those of other devices.
   const v1::TaskResult compared =
       before.key.kind == v1::MEASURE ? result : v1::TaskResult();
   recorded->then.push_back([=, this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
     if (other) {
       SendCancel(*other, lease.task_id(), "an earlier attempt has reported");
+    }
+    for (const std::string& blamer : blamers) {
+      if (blamer == executor) continue;
+      CountFailure(blamer, name,
+                   absl::StrCat("said that ", name, " was at fault, which ",
+                                executor, " has done"));
     }
     if (Executor* e = fleet_.Find(executor)) {
       fleet_.RecordSuccess(*e);
@@ -346,11 +367,42 @@ void StudyEngine::CountFailure(const std::string& executor,
   Executor* e = fleet_.Find(executor);
   if (e == nullptr) return;
   const absl::Time now = deps_.clock->Steady();
-  if (fleet_.RecordFailure(*e, trial, error, now)) {
-    deps_.logger->warn("event=quarantine executor={} seconds={} reason=\"{}\"",
-                       executor, absl::ToInt64Seconds(e->quarantine_end - now),
-                       e->quarantine_reason);
+  if (fleet_.RecordFailure(*e, trial, error, now)) LogQuarantine(*e);
+}
+
+void StudyEngine::CountBlame(const std::string& executor,
+                             const std::string& trial, const std::string& error,
+                             const std::vector<std::string>& others) {
+  Executor* e = fleet_.Find(executor);
+  if (e != nullptr &&
+      fleet_.RecordBlame(*e, trial, error, deps_.clock->Steady())) {
+    LogQuarantine(*e);
   }
+  for (const std::string& other : others) {
+    if (other == executor) continue;
+    if (e != nullptr) fleet_.ForgetBlame(*e, trial);
+    if (Executor* o = fleet_.Find(other)) fleet_.ForgetBlame(*o, trial);
+  }
+}
+
+void StudyEngine::LogQuarantine(const Executor& executor) const {
+  deps_.logger->warn(
+      "event=quarantine executor={} seconds={} reason=\"{}\"", executor.name,
+      absl::ToInt64Seconds(executor.quarantine_end - deps_.clock->Steady()),
+      executor.quarantine_reason);
+}
+
+bool StudyEngine::AnotherCan(const Run& run, const TrialRecord& trial,
+                             int stage, const std::string& executor) const {
+  const QueuedTask task = TaskOf(run, trial, stage);
+  const absl::Time now = deps_.clock->Steady();
+  for (const auto& [name, other] : fleet_.executors()) {
+    if (name != executor && other.connected() && !other.draining &&
+        !other.quarantined(now) && IsCapable(other.snapshot, task)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 std::string StudyEngine::FinishText(const Run& run, const TrialRecord& trial,
@@ -479,6 +531,10 @@ void StudyEngine::AddFailed(const Run& run, const TrialRecord& trial, int stage,
   const bool counts = outcome == v1::AttemptFailed::FAILED ||
                       outcome == v1::AttemptFailed::EXPIRED;
   const int failures = record.counted_failures + (counts ? 1 : 0);
+  // A machine may be at fault as well: another one has its say, once.
+  const bool impossible =
+      candidate_fault &&
+      (!Blamers(record).empty() || !AnotherCan(run, trial, stage, executor));
   std::string message =
       absl::StrCat("trial ", trial.number, " ", StageText(record.key),
                    " attempt ", record.live_attempt, " ",
@@ -486,7 +542,7 @@ void StudyEngine::AddFailed(const Run& run, const TrialRecord& trial, int stage,
                    : outcome == v1::AttemptFailed::EXPIRED ? "expired: "
                                                            : "handed back: ",
                    error);
-  if (counts && (candidate_fault ||
+  if (counts && (impossible ||
                  failures >= std::max(1, run.state.spec().max_attempts()))) {
     std::set<std::string> machines(record.failed_executors.begin(),
                                    record.failed_executors.end());

@@ -84,6 +84,21 @@ absl::StatusOr<std::vector<v1::SourceTrials>> StudyEngine::TrialsOfSources(
   return of_sources;
 }
 
+absl::Status StudyEngine::CheckRoomForStudyOf(const std::string& user) const {
+  if (options_.max_user_studies == 0 || user.empty()) return absl::OkStatus();
+  const auto open =
+      std::count_if(studies_.begin(), studies_.end(), [&](const auto& entry) {
+        const StudyState& state = entry.second->state;
+        return state.user() == user && !state.ended();
+      });
+  if (open < options_.max_user_studies) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "user '", user, "' has ", open, " studies that have not ended: expected ",
+      "at most ", options_.max_user_studies,
+      "; cancel one, or see "
+      "--max_user_studies of the controller"));
+}
+
 absl::StatusOr<v1::Study> StudyEngine::CreateStudy(
     const v1::CreateStudyRequest& request) {
   HWNAS_RETURN_IF_ERROR(CheckStudyId(request.study_id()));
@@ -130,6 +145,7 @@ absl::StatusOr<v1::Study> StudyEngine::CreateStudy(
     HWNAS_RETURN_IF_ERROR(Equip(*run));
     return StudyView(*run);
   }
+  HWNAS_RETURN_IF_ERROR(CheckRoomForStudyOf(request.user()));
   // Whatever may be wrong shows before anything is durable.
   {
     Run trial_run;

@@ -76,6 +76,8 @@ struct EngineOptions {
   std::string tables_dir;
   DeviceCheckOptions checks;
   Quotas quotas;
+  // Studies of one user that have not ended; 0: no limit.
+  int max_user_studies = 0;
   // Gives a training that takes far longer than others of its study to a second
   // worker that has nothing to do; the first result counts.
   bool speculate = true;
@@ -449,6 +451,9 @@ class StudyEngine {
   absl::StatusOr<std::vector<v1::SourceTrials>> TrialsOfSources(
       const v1::CreateStudyRequest& request)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // RESOURCE_EXHAUSTED if the user has as many studies as one may.
+  absl::Status CheckRoomForStudyOf(const std::string& user) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // INVALID_ARGUMENT if a trial of the journal is no point of the space.
   static absl::Status CheckArchitectures(const Run& run);
   // Builds what the state implies but the journal does not hold.
@@ -678,6 +683,7 @@ class StudyEngine {
   // The oldest tasks of each kind that wait in a study, up to `count` of a kind
   // and all that have failed before among them.
   struct Source;
+  static QueuedTask TaskOf(const Run& run, const TrialRecord& trial, int stage);
   void OfferTasks(Run& run, int count, std::vector<QueuedTask>* queue,
                   std::vector<Source>* sources)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -792,6 +798,19 @@ class StudyEngine {
               const std::string& executor) const;
   void CountFailure(const std::string& executor, const std::string& trial,
                     const std::string& error)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whose attempts said that the candidate was at fault; of those that count.
+  static std::vector<std::string> Blamers(const StageRecord& stage);
+  // It says that the candidate is at fault, as `others` have.
+  void CountBlame(const std::string& executor, const std::string& trial,
+                  const std::string& error,
+                  const std::vector<std::string>& others)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LogQuarantine(const Executor& executor) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Whether there is one, other than `executor`, that could try the stage now.
+  bool AnotherCan(const Run& run, const TrialRecord& trial, int stage,
+                  const std::string& executor) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // -- Profiles (profiles.cc) --

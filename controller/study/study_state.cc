@@ -510,6 +510,7 @@ absl::Status StudyState::ApplyFailed(const v1::AttemptFailed& e,
                                 StageText(KeyOf(e)), " failed, but attempt ",
                                 stage->live_attempt, " is live"));
   }
+  stage->attempts[e.attempt() - 1].blamed_candidate = e.candidate_fault();
   stage->live_attempt = 0;
   stage->state = v1::TrialStage::WAITING;
   if (!e.error().empty()) stage->last_error = e.error();

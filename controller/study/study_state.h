@@ -34,6 +34,8 @@ struct AttemptRecord {
   std::string executor;
   // A result of it that changed nothing is in the journal already.
   bool ignored = false;
+  // It failed, and said that the candidate was at fault.
+  bool blamed_candidate = false;
 };
 
 // v1::HopTimes; InfinitePast: did not get there.

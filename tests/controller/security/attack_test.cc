@@ -679,6 +679,36 @@ grpc::Status HoardsTransfers(Fortress& fortress) {
   return status;
 }
 
+grpc::Status HoardsWatches(Fortress& fortress) {
+  struct Watch {
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::ClientReader<v1::StudyUpdate>> reader;
+  };
+  const auto stub =
+      v1::StudyService::NewStub(fortress.DialAs(Role::kResearcher, "carol"));
+  v1::WatchStudyRequest request;
+  request.set_name("studies/carols");
+  std::vector<std::unique_ptr<Watch>> hoard;
+  grpc::Status refused;
+  for (int i = 0; i < 200 && refused.ok(); ++i) {
+    auto watch = std::make_unique<Watch>();
+    SetDeadline(&watch->context);
+    watch->reader = stub->WatchStudy(&watch->context, request);
+    v1::StudyUpdate update;
+    if (watch->reader->Read(&update)) {
+      hoard.push_back(std::move(watch));
+    } else {
+      refused = watch->reader->Finish();
+    }
+  }
+  EXPECT_EQ(hoard.size(), 64u);
+  for (const auto& watch : hoard) {
+    watch->context.TryCancel();
+    (void)watch->reader->Finish();
+  }
+  return refused;
+}
+
 grpc::Status MalformedProtobuf(Fortress& fortress) {
   return RawCall(fortress.DialAs(Role::kResearcher, "mallory"),
                  "/hwnas.v1.StudyService/CreateStudy",
@@ -1089,6 +1119,10 @@ INSTANTIATE_TEST_SUITE_P(
                HoardsTransfers,
                {StatusCode::RESOURCE_EXHAUSTED},
                "method=FleetService/UploadArtifact"},
+        Attack{"HoardsWatches",
+               HoardsWatches,
+               {StatusCode::RESOURCE_EXHAUSTED},
+               ""},
         Attack{
             "MalformedProtobuf", MalformedProtobuf, {StatusCode::INTERNAL}, ""},
         Attack{"DeeplyNestedProtobuf",

@@ -333,6 +333,7 @@ class EngineHarness {
   // From the next start on.
   DeviceCheckOptions checks;
   Quotas quotas;
+  int max_user_studies = 0;
   bool speculate = true;
   bool propose_apart = false;
   std::unique_ptr<StudyEngine> engine;
@@ -345,6 +346,7 @@ class EngineHarness {
                                         .tables_dir = tables_dir,
                                         .checks = checks,
                                         .quotas = quotas,
+                                        .max_user_studies = max_user_studies,
                                         .speculate = speculate,
                                         .propose_apart = propose_apart},
                                        {.journals = journals.get(),

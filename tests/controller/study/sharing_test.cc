@@ -55,6 +55,32 @@ TEST(Sharing, WorksWhenTheStudyHasEnded) {
   EXPECT_EQ(h.engine->GetStudy("s")->state(), v1::Study::CANCELLED);
 }
 
+TEST(Sharing, AUserHasSoManyStudiesThatHaveNotEnded) {
+  EngineHarness h;
+  h.max_user_studies = 2;
+  h.Restart();
+  const auto create = [&](const char* study, const char* user) {
+    v1::CreateStudyRequest request;
+    request.set_study_id(study);
+    request.set_user(user);
+    *request.mutable_spec() = ToySpec(3);
+    return h.engine->CreateStudy(request).status();
+  };
+  EXPECT_TRUE(create("a", "alice").ok());
+  EXPECT_TRUE(create("b", "alice").ok());
+  const absl::Status third = create("c", "alice");
+  EXPECT_EQ(third.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(third.message(),
+            "user 'alice' has 2 studies that have not ended: expected at most "
+            "2; cancel one, or see --max_user_studies of the controller");
+  EXPECT_TRUE(create("a", "alice").ok());  // It is there already.
+  EXPECT_TRUE(create("c", "bob").ok());
+  ASSERT_TRUE(h.engine->CancelStudy("a").ok());
+  h.Restart();
+  EXPECT_TRUE(create("d", "alice").ok());
+  EXPECT_FALSE(create("e", "alice").ok());
+}
+
 TEST(Sharing, RefusesWhatIsNoUser) {
   EngineHarness h;
   v1::CreateStudyRequest request;
