@@ -5,6 +5,7 @@
 //   warm_start_bench --seeds=20 --source=auto --source_trials=150
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <string>
@@ -39,6 +40,8 @@ ABSL_FLAG(std::vector<std::string>, checkpoints,
           std::vector<std::string>({"12", "25", "50", "100"}),
           "Evaluations after which the regret is taken, ascending.");
 ABSL_FLAG(int, jobs, 1, "Searches at once.");
+ABSL_FLAG(bool, means, false,
+          "Prints after each median the mean and its standard error.");
 
 namespace hwnas::bench {
 namespace {
@@ -141,6 +144,16 @@ double Median(std::vector<double> values) {
   return (values[(n - 1) / 2] + values[n / 2]) / 2;
 }
 
+// "mean +- standard error", of at least two values.
+std::string MeanOf(const std::vector<double>& values) {
+  const auto n = static_cast<double>(values.size());
+  double mean = 0, squares = 0;
+  for (const double value : values) mean += value / n;
+  for (const double value : values) squares += std::pow(value - mean, 2);
+  return absl::StrFormat("%.4f +- %.4f", mean,
+                         std::sqrt(squares / n / (n - 1)));
+}
+
 int Main() {
   std::string dir = absl::GetFlag(FLAGS_data);
   if (dir.empty()) dir = BenchmarkDataDir().value_or("");
@@ -222,7 +235,9 @@ int Main() {
         std::printf("| %s | %s | %s |", pair.name, strategy.name.c_str(),
                     warm ? "warm" : "cold");
         for (std::vector<double>& at : regrets) {
-          std::printf(" %.4f |", Median(std::move(at)));
+          const std::string mean =
+              absl::GetFlag(FLAGS_means) ? " (" + MeanOf(at) + ")" : "";
+          std::printf(" %.4f%s |", Median(std::move(at)), mean.c_str());
         }
         std::printf("\n");
         std::fflush(stdout);

@@ -209,6 +209,37 @@ TEST(WarmStart, HalfOfTheInitialDesignOfEveryStrategyIsTheBestOfSources) {
   }
 }
 
+TEST(WarmStart, TheDesignIsAFunctionOfTheObservations) {
+  const ToySpace space(6, 4);
+  const std::vector<SourceTrials> sources = {SumSource(space, 400)};
+  const auto evaluate = [&](const Architecture& a) {
+    return GridZdt1(space, a);
+  };
+  const auto create = [&] {
+    return *CreateStrategy(Nsga2Config{}, &space, ToyProblem(), 1, {}, sources);
+  };
+  auto original = create();
+  const Journal whole = Simulate(*original, evaluate, 20, 3);
+  for (size_t ended = 1; ended < 18; ++ended) {
+    Journal journal;
+    journal.observed.assign(whole.observed.begin(),
+                            whole.observed.begin() + ended);
+    journal.proposed.assign(whole.proposed.begin(),
+                            whole.proposed.begin() + ended + 2);
+    auto rebuilt = create();
+    ASSERT_TRUE(rebuilt->Observe(journal.observed).ok());
+    SuggestRequest request;
+    request.next_number = static_cast<int64_t>(ended) + 3;
+    request.pending = journal.Pending();
+    const auto proposals = rebuilt->Suggest(request);
+    ASSERT_TRUE(proposals.ok() && proposals->size() == 1);
+    EXPECT_EQ(proposals->front().architecture,
+              whole.proposed[ended + 2].architecture)
+        << ended;
+    EXPECT_EQ(proposals->front().origin, whole.proposed[ended + 2].origin);
+  }
+}
+
 // Hypervolume found by 30 trials, mean of some seeds.
 double Found(const SearchSpace& space, absl::Span<const SourceTrials> sources) {
   double sum = 0;
