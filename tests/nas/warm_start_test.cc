@@ -230,7 +230,8 @@ TEST(WarmStart, TheDesignIsAFunctionOfTheObservations) {
     ASSERT_TRUE(rebuilt->Observe(journal.observed).ok());
     SuggestRequest request;
     request.next_number = static_cast<int64_t>(ended) + 3;
-    request.pending = journal.Pending();
+    const std::vector<Proposal> pending = journal.Pending();
+    request.pending = pending;
     const auto proposals = rebuilt->Suggest(request);
     ASSERT_TRUE(proposals.ok() && proposals->size() == 1);
     EXPECT_EQ(proposals->front().architecture,

@@ -693,6 +693,8 @@ grpc::Status HoardsWatches(Fortress& fortress) {
   for (int i = 0; i < 200 && refused.ok(); ++i) {
     auto watch = std::make_unique<Watch>();
     SetDeadline(&watch->context);
+    // A busy machine may need a second handshake.
+    watch->context.set_wait_for_ready(true);
     watch->reader = stub->WatchStudy(&watch->context, request);
     v1::StudyUpdate update;
     if (watch->reader->Read(&update)) {
