@@ -121,7 +121,7 @@ std::unique_ptr<ReplayTable> LoadLocalTables(LoadedStudy* study,
                                              const std::string& tables_dir) {
   const v1::StudySpec& spec = study->spec();
   if (!study->ok() || !spec.has_replay()) return nullptr;
-  const absl::StatusOr<SpaceConfig> config = FromProto(spec.space());
+  const absl::StatusOr<SpaceConfig> config = SearchedSpace(spec);
   if (!config.ok()) return nullptr;
   const absl::StatusOr<std::unique_ptr<SearchSpace>> space =
       CreateSpace(*config);
@@ -145,7 +145,7 @@ std::vector<v1::SourceTrials> LoadLocalSources(LoadedStudy* study,
                                                const std::string& study_file) {
   std::vector<v1::SourceTrials> sources;
   if (!study->ok()) return sources;
-  const absl::StatusOr<SpaceConfig> config = FromProto(study->spec().space());
+  const absl::StatusOr<SpaceConfig> config = SearchedSpace(study->spec());
   if (!config.ok()) return sources;
   const absl::StatusOr<std::unique_ptr<SearchSpace>> space =
       CreateSpace(*config);

@@ -165,7 +165,8 @@ absl::StatusOr<TableProblem> LoadTable(const std::string& dir,
 
   std::unique_ptr<SearchSpace> space;
   if (spec->nasbench201) {
-    HWNAS_ASSIGN_OR_RETURN(space, CreateSpace(Nasbench201Config{}));
+    HWNAS_ASSIGN_OR_RETURN(
+        space, CreateSpace(Nasbench201Config{.benchmark_classes = true}));
   } else {
     DeclaredConfig config;
     for (const KeyColumn& key : spec->keys) {

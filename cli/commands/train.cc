@@ -220,8 +220,7 @@ absl::Status Train(Context* context, const TrainOptions& options) {
     return absl::InvalidArgumentError(
         "the study has no 'train' section: there is nothing to train with");
   }
-  HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config,
-                         FromProto(chosen.spec.space()));
+  HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config, SearchedSpace(chosen.spec));
   HWNAS_ASSIGN_OR_RETURN(const auto space, CreateSpace(config));
   const Architecture architecture{chosen.choices};
   HWNAS_RETURN_IF_ERROR(space->Validate(architecture));

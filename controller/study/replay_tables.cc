@@ -50,7 +50,7 @@ absl::StatusOr<std::shared_ptr<const ReplayTable>> ReplayTables::Load(
     HWNAS_RETURN_IF_ERROR(InSpec(known->CheckFiles(replay)));
     return known;
   }
-  HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config, FromProto(spec.space()));
+  HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config, SearchedSpace(spec));
   HWNAS_ASSIGN_OR_RETURN(const std::unique_ptr<SearchSpace> space,
                          CreateSpace(config));
   absl::StatusOr<std::shared_ptr<const ReplayTable>> table =

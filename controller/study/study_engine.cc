@@ -157,8 +157,7 @@ absl::Status StudyEngine::CheckArchitectures(const Run& run) {
 
 absl::Status StudyEngine::Equip(Run& run) {
   const StudyState& state = run.state;
-  HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config,
-                         FromProto(state.spec().space()));
+  HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config, SearchedSpace(state.spec()));
   HWNAS_ASSIGN_OR_RETURN(std::unique_ptr<SearchSpace> space,
                          CreateSpace(config));
   for (const StageKey& key : StagesOf(state.spec())) {

@@ -9,7 +9,8 @@ namespace {
 
 absl::StatusOr<std::unique_ptr<Cell>> Create(
     const Nasbench201CellConfig& config) {
-  auto cell = Nasbench201Cell::Create(config.operations);
+  auto cell =
+      Nasbench201Cell::Create(config.operations, config.benchmark_classes);
   if (!cell.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("nasbench201.", cell.status().message()));

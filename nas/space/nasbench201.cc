@@ -32,7 +32,8 @@ absl::StatusOr<std::unique_ptr<Nasbench201Space>> Nasbench201Space::Create(
   HWNAS_RETURN_IF_ERROR(InRange("channels", config.channels, 1, 256));
   HWNAS_RETURN_IF_ERROR(InRange("cells", config.cells, 1, 20));
   HWNAS_RETURN_IF_ERROR(InRange("classes", config.classes, 2, 100000));
-  auto cell = Nasbench201Cell::Create(config.operations);
+  auto cell =
+      Nasbench201Cell::Create(config.operations, config.benchmark_classes);
   if (!cell.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("nasbench201.", cell.status().message()));
@@ -55,7 +56,7 @@ std::string Nasbench201Space::key() const {
       "classes=%d",
       config_.input.channels, config_.input.height, config_.input.width,
       config_.channels, config_.cells, config_.classes);
-  // " operations=..." if they are not all.
+  // " operations=..." if they are not all, and which cells are equal.
   absl::StrAppend(&key, absl::StripPrefix(cell_->key(), "nasbench201"));
   return key;
 }

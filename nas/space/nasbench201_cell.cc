@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 
@@ -26,6 +27,7 @@ constexpr absl::string_view kNames[] = {"none", "skip_connect", "nor_conv_1x1",
 
 using Codes = std::array<int, kEdges>;
 
+// NATS-Bench's.
 std::string UniqueString(const Codes& cell) {
   std::array<std::string, kNodes> nodes;
   nodes[0] = "0";
@@ -85,6 +87,81 @@ Codes WithoutDeadEdges(Codes cell) {
   return cell;
 }
 
+// What each node computes of the input "x", as a sorted sum; "" for zero.
+// Convolutions of one kind and name that read the same are the same.
+std::array<std::string, kNodes> Sums(const Codes& cell,
+                                     const std::array<char, kEdges>& names) {
+  std::array<std::vector<std::string>, kNodes> terms;
+  std::array<std::string, kNodes> sums;
+  terms[0] = {"x"};
+  sums[0] = "x";
+  for (int target = 1; target < kNodes; ++target) {
+    for (int e = 0; e < kEdges; ++e) {
+      const auto [source, edge_target] = Nasbench201Cell::kEdgeList[e];
+      if (edge_target != target || cell[e] == Nasbench201Cell::kNone ||
+          terms[source].empty()) {
+        continue;
+      }
+      const bool conv = cell[e] == Nasbench201Cell::kNorConv1x1 ||
+                        cell[e] == Nasbench201Cell::kNorConv3x3;
+      if (conv) {
+        terms[target].push_back(absl::StrCat(
+            kNames[cell[e]], std::string(1, names[e]), "(", sums[source], ")"));
+        continue;
+      }
+      for (const std::string& term : terms[source]) {
+        // The mean of a sum is the sum of means.
+        terms[target].push_back(
+            cell[e] == Nasbench201Cell::kSkipConnect
+                ? term
+                : absl::StrCat(kNames[cell[e]], "(", term, ")"));
+      }
+    }
+    std::sort(terms[target].begin(), terms[target].end());
+    sums[target] = absl::StrJoin(terms[target], "+");
+  }
+  return sums;
+}
+
+// Equal for cells that compute the same function once the convolutions of the
+// one are given, in some order, the weights of the other's.
+std::string FunctionString(const Codes& cell) {
+  const Codes live = WithoutDeadEdges(cell);
+  std::array<char, kEdges> names;
+  names.fill('a');
+  const std::array<std::string, kNodes> unnamed = Sums(live, names);
+  // Convolutions that only their weights tell apart get different names, in
+  // that order which gives the first of all texts.
+  std::map<std::pair<int, std::string>, std::vector<int>> alike;
+  for (int e = 0; e < kEdges; ++e) {
+    if (live[e] != Nasbench201Cell::kNorConv1x1 &&
+        live[e] != Nasbench201Cell::kNorConv3x3) {
+      continue;
+    }
+    alike[{live[e], unnamed[Nasbench201Cell::kEdgeList[e].source]}].push_back(
+        e);
+  }
+  std::vector<std::vector<int>> groups;
+  for (auto& [what, edges] : alike) {
+    for (size_t i = 0; i < edges.size(); ++i) {
+      names[edges[i]] = static_cast<char>('a' + i);
+    }
+    if (edges.size() > 1) groups.push_back(std::move(edges));
+  }
+  std::string first = Sums(live, names)[kNodes - 1];
+  // All orders of the first group, for each all of the second, and so on.
+  for (size_t g = 0; g < groups.size();) {
+    const bool again =
+        std::next_permutation(groups[g].begin(), groups[g].end());
+    for (size_t i = 0; i < groups[g].size(); ++i) {
+      names[groups[g][i]] = static_cast<char>('a' + i);
+    }
+    g = again ? 0 : g + 1;
+    if (again) first = std::min(first, Sums(live, names)[kNodes - 1]);
+  }
+  return first.empty() ? "0" : first;
+}
+
 }  // namespace
 
 struct Nasbench201Cell::Table {
@@ -105,11 +182,12 @@ struct Nasbench201Cell::Table {
 // Tables are small and few: they are made once for each set of operators and
 // kept.
 const Nasbench201Cell::Table& Nasbench201Cell::TableOf(
-    const std::vector<int>& codes) {
+    const std::vector<int>& codes, bool benchmark_classes) {
   static Mutex mutex;
-  static auto& tables = *new std::map<std::vector<int>, const Table*>;
+  static auto& tables =
+      *new std::map<std::pair<std::vector<int>, bool>, const Table*>;
   MutexLock lock(&mutex);
-  const Table*& known = tables[codes];
+  const Table*& known = tables[{codes, benchmark_classes}];
   if (known != nullptr) return *known;
 
   const int options = static_cast<int>(codes.size());
@@ -117,13 +195,17 @@ const Nasbench201Cell::Table& Nasbench201Cell::TableOf(
   int size = 1;
   for (int e = 0; e < kEdges; ++e) size *= options;
   table->entries.resize(size);
-  // Most `none` first, then ascending.
-  const auto before = [&codes](const std::array<int, kEdges>& a,
-                               const std::array<int, kEdges>& b) {
-    const auto nones = [&codes](const std::array<int, kEdges>& cell) {
-      return codes[0] == kNone ? std::count(cell.begin(), cell.end(), 0) : 0;
+  const auto before = [&](const std::array<int, kEdges>& a,
+                          const std::array<int, kEdges>& b) {
+    const auto rank = [&](const std::array<int, kEdges>& cell) {
+      int operations = 0, nones = 0;
+      for (const int option : cell) {
+        nones += codes[option] == kNone;
+        operations += codes[option] != kNone && codes[option] != kSkipConnect;
+      }
+      return std::make_tuple(benchmark_classes ? 0 : operations, -nones, cell);
     };
-    return std::make_pair(-nones(a), a) < std::make_pair(-nones(b), b);
+    return rank(a) < rank(b);
   };
   for (int index = 0; index < size; ++index) {
     std::array<int, kEdges> cell;
@@ -133,7 +215,9 @@ const Nasbench201Cell::Table& Nasbench201Cell::TableOf(
       cell_codes[e] = codes[cell[e]];
     }
     const auto [entry, is_new] =
-        table->classes.emplace(UniqueString(cell_codes), cell);
+        table->classes.emplace(benchmark_classes ? UniqueString(cell_codes)
+                                                 : FunctionString(cell_codes),
+                               cell);
     if (!is_new && before(cell, entry->second)) entry->second = cell;
     table->entries[index].key = &entry->first;
   }
@@ -149,7 +233,7 @@ absl::Span<const absl::string_view> Nasbench201Cell::OperationNames() {
 }
 
 absl::StatusOr<std::unique_ptr<Nasbench201Cell>> Nasbench201Cell::Create(
-    const std::vector<std::string>& operations) {
+    const std::vector<std::string>& operations, bool benchmark_classes) {
   std::vector<int> codes;
   for (const std::string& name : operations) {
     const auto found = std::find(std::begin(kNames), std::end(kNames), name);
@@ -171,11 +255,14 @@ absl::StatusOr<std::unique_ptr<Nasbench201Cell>> Nasbench201Cell::Create(
     return absl::InvalidArgumentError(
         "operations: 1 operator: expected at least 2");
   }
-  return absl::WrapUnique(new Nasbench201Cell(std::move(codes)));
+  return absl::WrapUnique(
+      new Nasbench201Cell(std::move(codes), benchmark_classes));
 }
 
-Nasbench201Cell::Nasbench201Cell(std::vector<int> codes)
-    : codes_(std::move(codes)), table_(TableOf(codes_)) {
+Nasbench201Cell::Nasbench201Cell(std::vector<int> codes, bool benchmark_classes)
+    : codes_(std::move(codes)),
+      benchmark_classes_(benchmark_classes),
+      table_(TableOf(codes_, benchmark_classes)) {
   std::vector<std::string> options;
   for (const int code : codes_) options.emplace_back(kNames[code]);
   for (const auto& [source, target] : kEdgeList) {
@@ -185,9 +272,13 @@ Nasbench201Cell::Nasbench201Cell(std::vector<int> codes)
 }
 
 std::string Nasbench201Cell::key() const {
-  if (codes_.size() == kOperations) return "nasbench201";
-  return absl::StrCat("nasbench201 operations=",
-                      absl::StrJoin(decisions_[0].options, ","));
+  std::string key = "nasbench201";
+  if (codes_.size() != kOperations) {
+    absl::StrAppend(&key,
+                    " operations=", absl::StrJoin(decisions_[0].options, ","));
+  }
+  if (!benchmark_classes_) absl::StrAppend(&key, " equal=function");
+  return key;
 }
 
 void Nasbench201Cell::Canonicalize(absl::Span<int> choices) const {

@@ -15,9 +15,17 @@
 
 namespace hwnas {
 
-// Two cells share a key when NATS-Bench gives them one unique string (zeros
-// considered): 6,466 classes of 15,625 cells. The canonical cell of a class is
-// the one with the most `none`, and of those the first.
+// Two cells share a key when they compute the same function: neither zeros, nor
+// how sums are nested, nor whether a sum is averaged or its terms are, makes a
+// difference, but whether two convolutions have weights of their own does.
+// These are 5,044 classes of 15,625 cells. The canonical cell of a class has
+// the fewest convolutions and poolings, of those the most `none`, and of those
+// it is the first.
+//
+// Or they share a key when NATS-Bench gives them one unique string (zeros
+// considered): 6,466 classes, each with values of its own in the benchmark's
+// tables. Some of them compute the same function, and 436 hold two or three.
+// The canonical cell has the most `none`, and of those is the first.
 class Nasbench201Cell final : public Cell {
  public:
   // The codes of the benchmark tables.
@@ -36,13 +44,16 @@ class Nasbench201Cell final : public Cell {
 
   // `operations`: names of those that edges may have, in any order; empty means
   // all five. Options of a decision are in the order of the codes.
+  // `benchmark_classes`: cells share a key as in the benchmark.
   static absl::StatusOr<std::unique_ptr<Nasbench201Cell>> Create(
-      const std::vector<std::string>& operations);
+      const std::vector<std::string>& operations,
+      bool benchmark_classes = false);
 
   std::string key() const override;
   absl::Span<const Decision> decisions() const override { return decisions_; }
   void Canonicalize(absl::Span<int> choices) const override;
-  // NATS-Bench's Structure.to_unique_str(consider_zero=True).
+  // With benchmark_classes NATS-Bench's
+  // Structure.to_unique_str(consider_zero=True).
   std::string CanonicalKey(absl::Span<const int> choices) const override;
   std::string ToText(absl::Span<const int> choices) const override;
   absl::StatusOr<std::vector<int>> FromText(
@@ -57,12 +68,14 @@ class Nasbench201Cell final : public Cell {
  private:
   // What is known of each cell by its index.
   struct Table;
-  static const Table& TableOf(const std::vector<int>& codes);
+  static const Table& TableOf(const std::vector<int>& codes,
+                              bool benchmark_classes);
 
-  explicit Nasbench201Cell(std::vector<int> codes);
+  Nasbench201Cell(std::vector<int> codes, bool benchmark_classes);
 
   // All constant after construction.
   const std::vector<int> codes_;  // Of each option, ascending.
+  const bool benchmark_classes_;
   std::vector<Decision> decisions_;
   const Table& table_;
 };

@@ -22,6 +22,9 @@ struct Nasbench201Config {
   int classes = 10;   // 2 to 100000.
   // Operators that edges may have; empty means all five.
   std::vector<std::string> operations;
+  // Cells share a digest as in the benchmark's tables, not by function; see
+  // nas/space/nasbench201_cell.h.
+  bool benchmark_classes = false;
 
   friend bool operator==(const Nasbench201Config&,
                          const Nasbench201Config&) = default;
@@ -68,8 +71,9 @@ struct MobileConfig {
 
 // A searched cell inside another space; see nas/space/nasbench201_cell.h.
 struct Nasbench201CellConfig {
-  // Operators that edges may have; empty means all five.
+  // As Nasbench201Config's.
   std::vector<std::string> operations;
+  bool benchmark_classes = false;
 
   friend bool operator==(const Nasbench201CellConfig&,
                          const Nasbench201CellConfig&) = default;

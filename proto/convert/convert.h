@@ -36,6 +36,9 @@ absl::StatusOr<Architecture> FromProto(const SearchSpace& space,
                                        const v1::Architecture& proto);
 
 absl::StatusOr<SpaceConfig> FromProto(const v1::SpaceSpec& proto);
+// The space that a study searches. One that is answered from tables has the
+// benchmark's classes of cells, which have values of their own there.
+absl::StatusOr<SpaceConfig> SearchedSpace(const v1::StudySpec& spec);
 absl::StatusOr<StrategyConfig> FromProto(const v1::StrategySpec& proto);
 // The objectives that one of the file stands for: at least one, several if it
 // is over each of several devices.

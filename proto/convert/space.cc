@@ -396,4 +396,18 @@ absl::StatusOr<SpaceConfig> FromProto(const v1::SpaceSpec& proto) {
       absl::StrCat("no search space given: expected ", SpaceKinds()));
 }
 
+absl::StatusOr<SpaceConfig> SearchedSpace(const v1::StudySpec& spec) {
+  HWNAS_ASSIGN_OR_RETURN(SpaceConfig config, FromProto(spec.space()));
+  if (!spec.has_replay()) return config;
+  if (auto* cells = std::get_if<Nasbench201Config>(&config)) {
+    cells->benchmark_classes = true;
+  }
+  if (auto* macro = std::get_if<MacroConfig>(&config); macro && macro->cell) {
+    if (auto* cell = std::get_if<Nasbench201CellConfig>(&*macro->cell)) {
+      cell->benchmark_classes = true;
+    }
+  }
+  return config;
+}
+
 }  // namespace hwnas

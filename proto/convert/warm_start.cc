@@ -136,8 +136,7 @@ absl::StatusOr<SourceTrials> FromProto(const SearchSpace& space,
                                        const v1::SourceTrials& proto,
                                        std::string name) {
   HWNAS_RETURN_IF_ERROR(CheckStudySpec(proto.spec()));
-  HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config,
-                         FromProto(proto.spec().space()));
+  HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config, SearchedSpace(proto.spec()));
   HWNAS_ASSIGN_OR_RETURN(const std::unique_ptr<SearchSpace> theirs,
                          CreateSpace(config));
   HWNAS_RETURN_IF_ERROR(

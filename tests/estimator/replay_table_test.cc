@@ -37,7 +37,7 @@ class ReplayTableTest : public ::testing::Test {
     dir_ = absl::StrCat(::testing::TempDir(), "/replay_table_", name);
     std::filesystem::remove_all(dir_);
     EXPECT_TRUE(MakeDirectories(dir_).ok());
-    space_ = *CreateSpace(Nasbench201Config{});
+    space_ = *CreateSpace(Nasbench201Config{.benchmark_classes = true});
     config_.files = {{.path = "cells.csv"}};
     config_.keys = {
         {.columns = {"op{0..5}"}, .codes = {"0", "1", "2", "3", "4"}}};

@@ -174,7 +174,7 @@ TEST_P(ReplayTablesTest, AnswersWhatTheFilesHold) {
       HWNAS_SOURCE_DIR, "/examples/replay_", expected.study, ".yaml"));
   ASSERT_TRUE(study.ok()) << study.Render();
   const v1::StudySpec& spec = study.spec();
-  const auto space = CreateSpace(*FromProto(spec.space()));
+  const auto space = CreateSpace(*SearchedSpace(spec));
   ASSERT_TRUE(space.ok()) << space.status();
   const Problem problem = ProblemFromProto(spec);
   const auto table =
@@ -283,7 +283,7 @@ TEST(ReplayTables, JoinsATableOfFewerNetworks) {
   analog.set_column("finetuned");
   spec.add_objectives()->set_maximize("analog_accuracy");
   replay.set_restrict(true);
-  const auto space = CreateSpace(*FromProto(spec.space()));
+  const auto space = CreateSpace(*SearchedSpace(spec));
   ASSERT_TRUE(space.ok()) << space.status();
   const auto table = ReplayTable::Load(FromProto(replay), dir,
                                        ProblemFromProto(spec), **space);

@@ -159,7 +159,7 @@ void CheckReplayKeys(const v1::StudySpec& spec, Checker* out) {
     }
   }
   if (out->size() != before) return;
-  const absl::StatusOr<SpaceConfig> config = FromProto(spec.space());
+  const absl::StatusOr<SpaceConfig> config = SearchedSpace(spec);
   if (!config.ok()) return;  // CheckSpace says so.
   const absl::StatusOr<std::unique_ptr<SearchSpace>> space =
       CreateSpace(*config);

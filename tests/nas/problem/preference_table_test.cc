@@ -20,6 +20,7 @@ class PreferenceOnTable : public ::testing::Test {
   void Read(const std::string& dir) {
     Nasbench201Config config;
     config.classes = 100;
+    config.benchmark_classes = true;
     space_ = *CreateSpace(config);
     const CsvTable cells =
         ReadCsv(absl::StrCat(dir, "/nasbench201/cells.csv.gz"));

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nas/space/space_factory.h"
+#include "tests/nas/space/graph_fingerprint.h"
 
 namespace hwnas {
 namespace {
@@ -19,6 +20,9 @@ struct Param {
   bool has_network = true;
   // Mutation begins from another form than the canonical one.
   bool has_other_forms = false;
+  // Equal networks may have different digests: those with values of their own
+  // in tables; and few long cells or many short ones may make the same chain.
+  bool digests_beyond_graphs = false;
 };
 
 class SpaceTest : public testing::TestWithParam<Param> {
@@ -186,10 +190,35 @@ TEST_P(SpaceTest, SamplingReachesEveryOption) {
   }
 }
 
+// Points one change away from each other are where it would happen.
+TEST_P(SpaceTest, NoTwoDigestsForOneGraph) {
+  if (!GetParam().has_network || GetParam().digests_beyond_graphs) return;
+  Rng rng(10);
+  std::map<uint64_t, Architecture> known;
+  const auto look_at = [&](const Architecture& a) {
+    const uint64_t graph = GraphFingerprint(space_->Decode(a).value());
+    const Architecture& first = known.emplace(graph, a).first->second;
+    EXPECT_EQ(space_->Digest(first), space_->Digest(a))
+        << space_->ToText(a) << " is the network of " << space_->ToText(first);
+  };
+  for (int i = 0; i < 100 && known.size() < 600 && !HasFailure(); ++i) {
+    const Architecture a = i % 2 ? Any(rng) : space_->Sample(rng);
+    look_at(a);
+    for (size_t d = 0; d < a.choices.size(); ++d) {
+      Architecture near = a;
+      near.choices[d] =
+          static_cast<int>(rng.Below(space_->decisions()[d].options.size()));
+      if (space_->Validate(near).ok()) look_at(near);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     All, SpaceTest,
     testing::Values(
         Param{"Nasbench201", Nasbench201Config{}},
+        Param{"Nasbench201OfTables",
+              Nasbench201Config{.benchmark_classes = true}, true, false, true},
         Param{"Nasbench201Small",
               Nasbench201Config{.input = {1, 28, 28}, .cells = 1}},
         Param{
@@ -224,7 +253,7 @@ INSTANTIATE_TEST_SUITE_P(
                           .input = {1, 28, 28},
                           .depth_choices = {2, 3},
                           .cell = DagCellConfig{.nodes = 5}},
-              true, true},
+              true, true, true},
         Param{"DeclaredChoices",
               DeclaredConfig{
                   .choices = {{.name = "depth", .integers = IntegerRange{1, 4}},
@@ -236,12 +265,14 @@ INSTANTIATE_TEST_SUITE_P(
                                         {"depth", {"2", "3", "4"}}}}},
                   .forbid = {{{"op1", {"skip"}}, {"op2", {"skip", "pool"}}}}},
               /*has_network=*/false},
-        Param{"Hierarchical", MacroConfig{.kind = "hierarchical",
-                                          .input = {1, 28, 28},
-                                          .channel_choices = {8, 12, 16},
-                                          .depth_choices = {2, 3, 4},
-                                          .min_halvings = 1,
-                                          .cell = Nasbench201CellConfig{}}},
+        Param{"Hierarchical",
+              MacroConfig{.kind = "hierarchical",
+                          .input = {1, 28, 28},
+                          .channel_choices = {8, 12, 16},
+                          .depth_choices = {2, 3, 4},
+                          .min_halvings = 1,
+                          .cell = Nasbench201CellConfig{}},
+              true, false, true},
         Param{"MobileLarge",
               MobileConfig{.width_choices = {1.0, 1.2},
                            .resolution_choices = {128, 160, 224}}},

@@ -25,6 +25,27 @@ TEST(SpaceConversion, GivesNasbench201ItsDefaults) {
       (Nasbench201Config{.input = {1, 28, 28}, .channels = 16, .cells = 5}));
 }
 
+// Their cells have values of their own in tables.
+TEST(SpaceConversion, StudiesOnTablesHaveTheBenchmarksClasses) {
+  v1::StudySpec spec;
+  *spec.mutable_space() = Nasbench201Spec();
+  const Architecture one{{0, 3, 0, 0, 0, 2}}, other{{3, 0, 0, 0, 2, 0}};
+  const auto equal = [&] {
+    const auto space = CreateSpace(*SearchedSpace(spec)).value();
+    return space->Digest(one) == space->Digest(other);
+  };
+  EXPECT_TRUE(equal());
+  spec.mutable_replay();
+  EXPECT_FALSE(equal());
+
+  v1::HierarchicalSpace& cells = *spec.mutable_space()->mutable_hierarchical();
+  for (const int v : {1, 28, 28}) cells.add_input(v);
+  cells.set_classes(10);
+  cells.mutable_cell()->mutable_nasbench201();
+  EXPECT_NE((*CreateSpace(*SearchedSpace(spec)))->key(),
+            (*CreateSpace(*FromProto(spec.space())))->key());
+}
+
 TEST(SpaceConversion, TakesEveryFieldOfTheMobileSpace) {
   v1::SpaceSpec spec;
   v1::MobileSpace& space = *spec.mutable_mobile();
