@@ -1,6 +1,8 @@
 #include "estimator/analytic.h"
 
 #include <algorithm>
+#include <limits>
+#include <string>
 #include <vector>
 
 #include "estimator/estimator.h"
@@ -99,6 +101,28 @@ int64_t PeakActivationBytes(const ModelGraph& graph) {
 
 std::unique_ptr<Estimator> CreateAnalyticEstimator() {
   return std::make_unique<AnalyticEstimator>();
+}
+
+Evidence AnalyticEvidence(const SearchSpace* space, const Estimator* analytic) {
+  return [space, analytic](const Architecture& architecture) {
+    std::vector<MetricValue> values;
+    for (const MetricInfo& metric : KnownMetrics()) {
+      if (metric.source != MetricSource::kAnalytic) continue;
+      values.push_back({{std::string(metric.name), ""},
+                        std::numeric_limits<double>::quiet_NaN()});
+    }
+    const absl::StatusOr<ModelGraph> graph = space->Decode(architecture);
+    if (!graph.ok()) return values;
+    const absl::StatusOr<std::vector<Estimate>> estimates =
+        analytic->Predict(*graph);
+    if (!estimates.ok()) return values;
+    for (MetricValue& value : values) {
+      for (const Estimate& estimate : *estimates) {
+        if (estimate.key == value.key) value.value = estimate.value;
+      }
+    }
+    return values;
+  };
 }
 
 }  // namespace hwnas

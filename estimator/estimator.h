@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "nas/evidence.h"
 #include "nas/graph/model_graph.h"
 #include "nas/problem.h"
+#include "nas/space/search_space.h"
 
 namespace hwnas {
 
@@ -32,5 +34,10 @@ class Estimator {
 // once in topological order, batch 1); see estimator/analytic.h. And a score of
 // the untrained network, logsynflow_m; see estimator/zero_cost.h.
 std::unique_ptr<Estimator> CreateAnalyticEstimator();
+
+// The same as what strategies may know before they propose: all metrics that an
+// analytic estimator knows, NaN for a network that cannot be built. Both
+// arguments must outlive the evidence.
+Evidence AnalyticEvidence(const SearchSpace* space, const Estimator* analytic);
 
 }  // namespace hwnas

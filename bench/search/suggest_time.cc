@@ -3,9 +3,14 @@
 // the same as peer_suggest_time.py does with Optuna. Prints a Markdown table.
 //
 //   suggest_time --observed=1000
+//   suggest_time --observed=1000 --study=examples/replay_ofa.yaml
+//
+// With --study in the space of that file instead, with all that a controller
+// lets strategies know of a network before it is proposed.
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,7 +19,12 @@
 #include "absl/flags/usage.h"
 #include "absl/strings/str_format.h"
 #include "bench/search/strategies.h"
+#include "cli/study_file.h"
+#include "common/status_macros.h"
+#include "estimator/estimator.h"
+#include "nas/space/space_factory.h"
 #include "nas/strategy/strategy.h"
+#include "proto/convert/convert.h"
 #include "tests/fakes/toy_space.h"
 
 ABSL_FLAG(std::vector<std::string>, strategies,
@@ -22,6 +32,7 @@ ABSL_FLAG(std::vector<std::string>, strategies,
 ABSL_FLAG(int, observed, 1000, "Trials before.");
 ABSL_FLAG(int, suggestions, 50, "How many are timed.");
 ABSL_FLAG(int, decisions, 20, "Of 5 options each; 26 make 10^18 points.");
+ABSL_FLAG(std::string, study, "", "Study file whose space it is instead.");
 
 namespace hwnas::bench {
 namespace {
@@ -33,9 +44,25 @@ double ProcessorMs() {
          static_cast<double>(now.tv_nsec) * 1e-6;
 }
 
-absl::Status Time(const NamedStrategy& named) {
-  const ToySpace space(absl::GetFlag(FLAGS_decisions), 5);
-  auto strategy = CreateStrategy(named.config, &space, ToyProblem(), 1);
+absl::StatusOr<std::unique_ptr<SearchSpace>> TimedSpace() {
+  const std::string path = absl::GetFlag(FLAGS_study);
+  if (path.empty()) {
+    return std::make_unique<ToySpace>(absl::GetFlag(FLAGS_decisions), 5);
+  }
+  const cli::LoadedStudy study = cli::LoadedStudy::Load(path);
+  if (!study.ok()) return absl::InvalidArgumentError(study.Render());
+  HWNAS_ASSIGN_OR_RETURN(const SpaceConfig config, SearchedSpace(study.spec()));
+  return CreateSpace(config);
+}
+
+absl::Status Time(const SearchSpace& space, const NamedStrategy& named) {
+  const auto analytic = CreateAnalyticEstimator();
+  Evidence evidence;
+  if (!absl::GetFlag(FLAGS_study).empty()) {
+    evidence = AnalyticEvidence(&space, analytic.get());
+  }
+  auto strategy =
+      CreateStrategy(named.config, &space, ToyProblem(), 1, evidence);
   if (!strategy.ok()) return strategy.status();
   // What was observed does not depend on the strategy.
   auto random = CreateStrategy(RandomConfig{}, &space, ToyProblem(), 1);
@@ -81,12 +108,17 @@ int Main() {
     absl::FPrintF(stderr, "--strategies: %s\n", strategies.status().message());
     return 2;
   }
+  const auto space = TimedSpace();
+  if (!space.ok()) {
+    absl::FPrintF(stderr, "%s\n", space.status().message());
+    return 2;
+  }
   absl::PrintF(
       "| after %d observations | median ms | 90th percentile |\n"
       "|---|---|---|\n",
       absl::GetFlag(FLAGS_observed));
   for (const NamedStrategy& strategy : *strategies) {
-    const absl::Status status = Time(strategy);
+    const absl::Status status = Time(**space, strategy);
     if (!status.ok()) {
       absl::FPrintF(stderr, "%s\n", status.ToString());
       return 1;

@@ -146,7 +146,21 @@ def summary(results, problems, strategies):
     return out
 
 
-def compared(results, problems, strategies):
+def behind(results, problems):
+    """Where the median of `auto` is worse than random search's: (problem, checkpoint)."""
+    if any(s not in results[p] for p in problems for s in ("auto", "random")):
+        return []
+    return [(p, c) for p in problems for c in CHECKPOINTS
+            if medians(results, "auto", [p], c)[0] > medians(results, "random", [p], c)[0]]
+
+
+def against_random(results, problem, evaluations):
+    """Both medians, and of how many searches."""
+    ours, theirs = (percent(medians(results, s, [problem], evaluations)[0]) for s in ("auto", "random"))
+    return f"{ours} against {theirs} with {len(results[problem]['auto'])} seeds"
+
+
+def compared(results, again, problems, strategies):
     """What the figures say of `auto`."""
     if "auto" not in strategies:
         return []
@@ -169,10 +183,9 @@ def compared(results, problems, strategies):
                        f"{kind} misses ({label(best).split(',')[0]}), and {ours / each:.2f} times what the best peer of each "
                        "problem misses.")
     if "random" in strategies:
-        worse = [f"`{p}` at {c} ({percent(medians(results, 'auto', [p], c)[0])} against "
-                 f"{percent(medians(results, 'random', [p], c)[0])})"
-                 for p in problems for c in CHECKPOINTS
-                 if medians(results, "auto", [p], c)[0] > medians(results, "random", [p], c)[0]]
+        worse = [f"`{p}` at {c} ({against_random(results, p, c)}"
+                 + (f", {against_random(again, p, c)}" if p in again else "") + ")"
+                 for p, c in behind(results, problems)]
         out.append("- " + ("`auto` is worse than random search nowhere." if not worse else
                            "`auto` is worse than random search on " + ", ".join(worse) + "."))
     return out
@@ -277,15 +290,25 @@ def main():
     parser.add_argument("results", nargs="+", type=pathlib.Path, help="CSV files")
     parser.add_argument("--problems", help="in this order, comma separated (default: all)")
     parser.add_argument("--seeds", type=int, default=20, help="leave out later seeds (default 20)")
+    parser.add_argument("--behind", action="store_true",
+                        help="only print where `auto` is worse than random search: problem,evaluations")
+    parser.add_argument("--again", type=pathlib.Path, nargs="*", default=[],
+                        help="CSV files of `auto` and random search with more seeds, for where it is")
     parser.add_argument("--held-out", default="", help="problems that nobody tunes on")
     parser.add_argument("--intro", type=pathlib.Path, help="Markdown to begin with")
     parser.add_argument("--also", type=pathlib.Path, nargs="*", default=[],
                         help="Markdown to put before the tables of each problem")
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="the page; plots go to a folder beside it")
+    parser.add_argument("--out", type=pathlib.Path, help="the page; plots go to a folder beside it")
     flags = parser.parse_args()
 
     results = read(flags.results, flags.seeds)
     problems = [p for p in flags.problems.split(",") if p in results] if flags.problems else sorted(results)
+    if flags.behind:
+        print("\n".join(f"{p},{c}" for p, c in behind(results, problems)))
+        return
+    if flags.out is None:
+        parser.error("--out is required")
+    again = read(flags.again, math.inf)
     held_out = set(flags.held_out.split(",")) - {""}
     present = set.intersection(*(set(results[p]) for p in problems))
     everywhere = order(present)
@@ -297,7 +320,10 @@ def main():
              f"Geometric mean, over the {len(problems)} problems, of the median regret in percent; a regret below "
              f"{percent(FLOOR)} counts as {percent(FLOOR)}.", ""]
     page += summary(results, problems, everywhere) + [""]
-    said = compared(results, problems, everywhere)
+    partly = [f"`{label(s)}`" for s in strategies if s not in everywhere]
+    if partly:
+        page += [f"Not on all problems, and so not in this table: {', '.join(partly)}.", ""]
+    said = compared(results, again, problems, everywhere)
     page += said + ([""] if said else [])
     plots = flags.out.parent / flags.out.stem
     plots.mkdir(parents=True, exist_ok=True)

@@ -153,7 +153,7 @@ absl::Status StudyEngine::EquipReplay(Run& run,
 
 Evidence StudyEngine::EvidenceOf(const Run& run) const {
   const SearchSpace* space = run.space.get();
-  Evidence counts = AnalyticEvidence(space);
+  Evidence counts = AnalyticEvidence(space, analytic_.get());
   if (run.replay == nullptr) return counts;
   // What a table gives, at whatever stage, is its affair alone.
   std::set<MetricKey> given;

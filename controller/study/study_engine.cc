@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -112,28 +111,6 @@ absl::StatusOr<std::unique_ptr<StudyEngine::Run>> StudyEngine::Load(
         absl::StrCat("study '", study_id, "': ", status.message()));
   }
   return run;
-}
-
-Evidence StudyEngine::AnalyticEvidence(const SearchSpace* space) const {
-  return [space, analytic = analytic_.get()](const Architecture& architecture) {
-    std::vector<MetricValue> values;
-    for (const MetricInfo& metric : KnownMetrics()) {
-      if (metric.source != MetricSource::kAnalytic) continue;
-      values.push_back({{std::string(metric.name), ""},
-                        std::numeric_limits<double>::quiet_NaN()});
-    }
-    const absl::StatusOr<ModelGraph> graph = space->Decode(architecture);
-    if (!graph.ok()) return values;
-    const absl::StatusOr<std::vector<Estimate>> estimates =
-        analytic->Predict(*graph);
-    if (!estimates.ok()) return values;
-    for (MetricValue& value : values) {
-      for (const Estimate& estimate : *estimates) {
-        if (estimate.key == value.key) value.value = estimate.value;
-      }
-    }
-    return values;
-  };
 }
 
 absl::Status StudyEngine::CheckArchitectures(const Run& run) {

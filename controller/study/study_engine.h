@@ -444,8 +444,6 @@ class StudyEngine {
   absl::Status Recover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<std::unique_ptr<Run>> Load(const std::string& study_id)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // What screening finds out, known to strategies before they propose.
-  Evidence AnalyticEvidence(const SearchSpace* space) const;
   // What the studies and folders that `request` starts from have found out.
   // INVALID_ARGUMENT names the source.
   absl::StatusOr<std::vector<v1::SourceTrials>> TrialsOfSources(
