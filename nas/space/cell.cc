@@ -39,6 +39,14 @@ std::vector<int> Cell::Sample(Rng& rng) const {
   return choices;
 }
 
+Cell::Powers Cell::PowersOf(absl::Span<const int> choices) const {
+  Powers powers;
+  std::vector<int>& canonical = powers.cells[powers.exponent];
+  canonical.assign(choices.begin(), choices.end());
+  Canonicalize(absl::MakeSpan(canonical));
+  return powers;
+}
+
 absl::StatusOr<std::unique_ptr<Cell>> CreateCell(const CellConfig& config) {
   return std::visit([](const auto& c) { return Create(c); }, config);
 }

@@ -2,6 +2,7 @@
 // network. The space owns the skeleton; the cell is one part of its choices.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,6 +39,21 @@ class Cell {
   virtual std::string ToText(absl::Span<const int> choices) const = 0;
   virtual absl::StatusOr<std::vector<int>> FromText(
       absl::string_view text) const = 0;
+
+  // What comes out whatever the weights.
+  enum class Effect { kZeros, kInput, kOther };
+  virtual Effect EffectOf(absl::Span<const int> /*choices*/) const {
+    return Effect::kOther;
+  }
+  // Cells that compute what one of them, the root, does so many times in a row.
+  struct Powers {
+    int exponent = 1;  // Of the cell that is asked about.
+    // Canonical, by exponent; that cell is among them.
+    std::map<int, std::vector<int>> cells;
+  };
+  // Cells that compute the same in a row, in whatever numbers, are powers of
+  // one root. By default each cell is its own.
+  virtual Powers PowersOf(absl::Span<const int> choices) const;
 
   // Turns canonical choices into other ones of the same cell, at random; see
   // SearchSpace::AnotherForm. By default keeps them.

@@ -299,6 +299,48 @@ DagCell::Graph DagCell::Canonical(const Graph& graph) {
   return result;
 }
 
+DagCell::Graph DagCell::InARow(const Graph& graph, int times) const {
+  if (times == 1) return Canonical(graph);
+  // The result of one is one node's, and the next reads it by nodes that do
+  // what its projections do.
+  const int output = graph.size - 1;
+  const auto conv1x1 = std::find(names_.begin(), names_.end(), "conv1x1");
+  int projections = 0;
+  for (int v = 1; v < graph.size; ++v) projections += Has(graph.reads[v], 0);
+  if (std::popcount(graph.reads[output]) != 1 || conv1x1 == names_.end() ||
+      times * (graph.size - 2) + (times - 1) * projections >
+          config_.nodes - 2) {
+    return {};
+  }
+  Graph row;
+  row.size = 1;
+  const auto append = [&row](uint32_t reads, int64_t op) {
+    row.reads[row.size] = static_cast<uint16_t>(reads);
+    row.op[row.size] = static_cast<uint8_t>(op);
+    return row.size++;
+  };
+  int result = 0;  // Of the cells so far.
+  for (int i = 0; i < times; ++i) {
+    int node[kMaxNodes] = {};
+    for (int v = 1; v < graph.size; ++v) {
+      uint32_t reads = 0;
+      for (uint32_t m = graph.reads[v]; m != 0; m &= m - 1) {
+        const int u = std::countr_zero(m);
+        reads |= 1u << (u > 0 || i == 0
+                            ? node[u]
+                            : append(1u << result, conv1x1 - names_.begin()));
+      }
+      if (v == output) {
+        result = std::countr_zero(reads);
+      } else {
+        node[v] = append(reads, graph.op[v]);
+      }
+    }
+  }
+  append(1u << result, 0);
+  return row.edges() > config_.max_edges ? Graph{} : Canonical(row);
+}
+
 void DagCell::Store(const Graph& graph, absl::Span<int> choices) const {
   std::fill(choices.begin(), choices.end(), 0);
   for (int v = 1; v < graph.size; ++v) {
@@ -422,6 +464,35 @@ absl::StatusOr<std::vector<int>> DagCell::FromText(
   const absl::Status valid = Validate(choices);
   if (!valid.ok()) return valid;
   return choices;
+}
+
+Cell::Powers DagCell::PowersOf(absl::Span<const int> choices) const {
+  const Graph graph = Canonical(Pruned(choices));
+  Graph root = graph;
+  Powers powers;
+  // What a root computes is what some node computes.
+  std::vector<int> part(choices.size());
+  Store(graph, absl::MakeSpan(part));
+  const int output = config_.nodes - 1;
+  for (int v = 0; v < graph.size - 1; ++v) {
+    for (int u = 0; u < output; ++u) part[EdgeDecision(u, output)] = u == v;
+    const Graph first = Pruned(part);
+    for (int times = 2;; ++times) {
+      const Graph row = InARow(first, times);
+      if (row.size == 0 || row.size > graph.size) break;
+      if (row != graph || times < powers.exponent) continue;
+      root = first;
+      powers.exponent = times;
+    }
+  }
+  for (int times = 1;; ++times) {
+    const Graph row = InARow(root, times);
+    if (row.size == 0) break;
+    std::vector<int>& cell = powers.cells[times];
+    cell.resize(choices.size());
+    Store(row, absl::MakeSpan(cell));
+  }
+  return powers;
 }
 
 void DagCell::Disguise(absl::Span<int> choices, Rng& rng) const {

@@ -47,6 +47,7 @@ class DagCell final : public Cell {
   std::string ToText(absl::Span<const int> choices) const override;
   absl::StatusOr<std::vector<int>> FromText(
       absl::string_view text) const override;
+  Powers PowersOf(absl::Span<const int> choices) const override;
   // Nodes that do not matter stand anywhere and hang on one edge, so that one
   // change can give them a part.
   void Disguise(absl::Span<int> choices, Rng& rng) const override;
@@ -64,6 +65,8 @@ class DagCell final : public Cell {
     uint16_t reads[kMaxNodes] = {};
     uint8_t op[kMaxNodes] = {};
     int edges() const;
+
+    friend bool operator==(const Graph&, const Graph&) = default;
   };
 
   explicit DagCell(const DagCellConfig& config);
@@ -75,6 +78,8 @@ class DagCell final : public Cell {
   // What matters, in the order of the choices; size 0 without a path.
   Graph Pruned(absl::Span<const int> choices) const;
   static Graph Canonical(const Graph& graph);
+  // So many of it in a row, canonical; size 0 if they are no cell of the space.
+  Graph InARow(const Graph& graph, int times) const;
   void Store(const Graph& graph, absl::Span<int> choices) const;
   std::string Text(const Graph& graph) const;
 

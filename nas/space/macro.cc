@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "absl/memory/memory.h"
@@ -426,9 +427,12 @@ int MacroSpace::Depth(const Architecture& architecture) const {
 }
 
 bool MacroSpace::Idle(int layer, const Architecture& architecture) const {
+  if (Change(layer, architecture) != kNormal) return false;
+  if (cell_ != nullptr) {
+    return cell_->EffectOf(CellChoices(architecture)) == Cell::Effect::kInput;
+  }
   const Operator::Kind kind = operators_[Op(layer, architecture)].kind;
-  return Change(layer, architecture) == kNormal &&
-         (kind == Operator::kIdentity || kind == Operator::kSkip);
+  return kind == Operator::kIdentity || kind == Operator::kSkip;
 }
 
 absl::Span<const int> MacroSpace::CellChoices(
@@ -483,6 +487,17 @@ Architecture MacroSpace::Canonicalize(const Architecture& architecture) const {
     if (idle_operator_ >= 0) {
       for (const auto& [begin, end] : runs_) pack(begin, end);
     }
+  } else if (cell_ != nullptr && cell_->EffectOf(CellChoices(architecture)) ==
+                                     Cell::Effect::kZeros) {
+    // The network is a constant: the least skeleton that is valid.
+    std::fill(result.choices.begin(), result.choices.begin() + cell_decision_,
+              0);
+    for (int i = 0; i < *config_.min_doublings; ++i) {
+      result.choices[layers_[i].change] += kChannels;
+    }
+    for (int i = 0; i < *config_.min_halvings; ++i) {
+      result.choices[layers_[i].change] += kResolution;
+    }
   } else {
     const int needed = pack(0, Depth(architecture));
     int depth = static_cast<int>(layers_.size());
@@ -499,8 +514,49 @@ Architecture MacroSpace::Canonicalize(const Architecture& architecture) const {
   }
   if (cell_ != nullptr) {
     cell_->Canonicalize(absl::MakeSpan(result.choices).subspan(cell_decision_));
+    if (!fixed()) MinimizeDepth(result);
   }
   return result;
+}
+
+void MacroSpace::MinimizeDepth(Architecture& architecture) const {
+  struct Run {   // Layers of one shape.
+    int change;  // Of the first.
+    int layers;
+  };
+  std::vector<Run> runs;
+  const int depth = Depth(architecture);
+  int divisor = 0;  // The greatest of all runs.
+  for (int i = 0; i < depth; ++i) {
+    const int change = Change(i, architecture);
+    if (i == 0 || change != kNormal) runs.push_back({change, 0});
+    ++runs.back().layers;
+  }
+  for (const Run& run : runs) divisor = std::gcd(divisor, run.layers);
+  const auto [own, cells] = cell_->PowersOf(CellChoices(architecture));
+  for (auto power = cells.rbegin(); power->first > own; ++power) {
+    const auto& [exponent, cell] = *power;
+    if (own * divisor % exponent != 0) continue;
+    const auto fitting =
+        std::find(config_.depth_choices.begin(), config_.depth_choices.end(),
+                  own * depth / exponent);
+    if (fitting == config_.depth_choices.end()) continue;
+    if (depth_decision_ >= 0) {
+      architecture.choices[depth_decision_] =
+          static_cast<int>(fitting - config_.depth_choices.begin());
+    }
+    for (const Layer& layer : layers_) {
+      architecture.choices[layer.change] = kNormal;
+    }
+    int layer = 0;
+    for (const Run& run : runs) {
+      architecture.choices[layers_[layer].change] = run.change;
+      layer += own * run.layers / exponent;
+    }
+    std::copy(cell.begin(), cell.end(),
+              architecture.choices.begin() + cell_decision_);
+    return;
+  }
 }
 
 Architecture MacroSpace::Sample(Rng& rng) const {

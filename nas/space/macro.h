@@ -57,6 +57,12 @@ MacroConfig WithPreset(const MacroConfig& config);
 // may stand anywhere among layers of one shape without changing the network:
 // canonically it stands behind them, and a searched depth is the least that
 // holds the rest. Layers beyond the depth do not matter.
+//
+// Few long cells may compute the same as many short ones: two convolutions in a
+// row in half as many layers as one. Canonically the depth is the least. A cell
+// that passes its input on makes idle layers. With one that lets nothing
+// through the network is a constant: canonically the skeleton is the least,
+// too.
 class MacroSpace final : public SearchSpace {
  public:
   static absl::StatusOr<std::unique_ptr<MacroSpace>> Create(
@@ -110,6 +116,9 @@ class MacroSpace final : public SearchSpace {
   int Op(int layer, const Architecture& architecture) const {
     return layers_[layer].op < 0 ? 0 : architecture.choices[layers_[layer].op];
   }
+  // Replaces the canonical cell by that power of its root for which a searched
+  // depth is the least.
+  void MinimizeDepth(Architecture& architecture) const;
   // The layer does nothing to its input.
   bool Idle(int layer, const Architecture& architecture) const;
   // Of the choices, those of the cell.

@@ -87,68 +87,84 @@ Codes WithoutDeadEdges(Codes cell) {
   return cell;
 }
 
-// What each node computes of the input "x", as a sorted sum; "" for zero.
-// Convolutions of one kind and name that read the same are the same.
-std::array<std::string, kNodes> Sums(const Codes& cell,
-                                     const std::array<char, kEdges>& names) {
-  std::array<std::vector<std::string>, kNodes> terms;
-  std::array<std::string, kNodes> sums;
-  terms[0] = {"x"};
-  sums[0] = "x";
-  for (int target = 1; target < kNodes; ++target) {
+// Of one cell or several in a row, none of them dead, by target.
+struct LiveEdge {
+  int source, target, code;
+  bool conv() const {
+    return code == Nasbench201Cell::kNorConv1x1 ||
+           code == Nasbench201Cell::kNorConv3x3;
+  }
+};
+
+std::vector<LiveEdge> InARow(const Codes& cell, int times) {
+  const Codes live = WithoutDeadEdges(cell);
+  std::vector<LiveEdge> edges;
+  for (int first = 0; first < times * (kNodes - 1); first += kNodes - 1) {
     for (int e = 0; e < kEdges; ++e) {
-      const auto [source, edge_target] = Nasbench201Cell::kEdgeList[e];
-      if (edge_target != target || cell[e] == Nasbench201Cell::kNone ||
-          terms[source].empty()) {
-        continue;
-      }
-      const bool conv = cell[e] == Nasbench201Cell::kNorConv1x1 ||
-                        cell[e] == Nasbench201Cell::kNorConv3x3;
-      if (conv) {
-        terms[target].push_back(absl::StrCat(
-            kNames[cell[e]], std::string(1, names[e]), "(", sums[source], ")"));
-        continue;
-      }
+      if (live[e] == Nasbench201Cell::kNone) continue;
+      const auto [source, target] = Nasbench201Cell::kEdgeList[e];
+      edges.push_back({first + source, first + target, live[e]});
+    }
+  }
+  return edges;
+}
+
+// What is computed, if no more than that.
+constexpr char kZeros[] = "0", kInput[] = "x";
+
+// What each node computes of the input, as a sorted sum; "" for zero.
+// Convolutions of one kind and name that read the same are the same.
+std::vector<std::string> Sums(int nodes, const std::vector<LiveEdge>& edges,
+                              const std::vector<char>& names) {
+  std::vector<std::vector<std::string>> terms(nodes);
+  std::vector<std::string> sums(nodes);
+  terms[0] = {kInput};
+  sums[0] = kInput;
+  for (size_t e = 0; e < edges.size(); ++e) {
+    const auto [source, target, code] = edges[e];
+    if (edges[e].conv()) {
+      terms[target].push_back(absl::StrCat(
+          kNames[code], std::string(1, names[e]), "(", sums[source], ")"));
+    } else {
       for (const std::string& term : terms[source]) {
         // The mean of a sum is the sum of means.
         terms[target].push_back(
-            cell[e] == Nasbench201Cell::kSkipConnect
+            code == Nasbench201Cell::kSkipConnect
                 ? term
-                : absl::StrCat(kNames[cell[e]], "(", term, ")"));
+                : absl::StrCat(kNames[code], "(", term, ")"));
       }
     }
+    if (e + 1 < edges.size() && edges[e + 1].target == target) continue;
     std::sort(terms[target].begin(), terms[target].end());
     sums[target] = absl::StrJoin(terms[target], "+");
   }
   return sums;
 }
 
-// Equal for cells that compute the same function once the convolutions of the
-// one are given, in some order, the weights of the other's.
-std::string FunctionString(const Codes& cell) {
-  const Codes live = WithoutDeadEdges(cell);
-  std::array<char, kEdges> names;
-  names.fill('a');
-  const std::array<std::string, kNodes> unnamed = Sums(live, names);
+// Of `times` such cells in a row. Equal for what computes the same function
+// once the convolutions of the one are given, in some order, the weights of the
+// other's.
+std::string FunctionString(const Codes& cell, int times = 1) {
+  const int nodes = times * (kNodes - 1) + 1;
+  const std::vector<LiveEdge> edges = InARow(cell, times);
+  std::vector<char> names(edges.size(), 'a');
+  const std::vector<std::string> unnamed = Sums(nodes, edges, names);
   // Convolutions that only their weights tell apart get different names, in
   // that order which gives the first of all texts.
   std::map<std::pair<int, std::string>, std::vector<int>> alike;
-  for (int e = 0; e < kEdges; ++e) {
-    if (live[e] != Nasbench201Cell::kNorConv1x1 &&
-        live[e] != Nasbench201Cell::kNorConv3x3) {
-      continue;
-    }
-    alike[{live[e], unnamed[Nasbench201Cell::kEdgeList[e].source]}].push_back(
-        e);
+  for (size_t e = 0; e < edges.size(); ++e) {
+    if (!edges[e].conv()) continue;
+    alike[{edges[e].code, unnamed[edges[e].source]}].push_back(
+        static_cast<int>(e));
   }
   std::vector<std::vector<int>> groups;
-  for (auto& [what, edges] : alike) {
-    for (size_t i = 0; i < edges.size(); ++i) {
-      names[edges[i]] = static_cast<char>('a' + i);
+  for (auto& [what, group] : alike) {
+    for (size_t i = 0; i < group.size(); ++i) {
+      names[group[i]] = static_cast<char>('a' + i);
     }
-    if (edges.size() > 1) groups.push_back(std::move(edges));
+    if (group.size() > 1) groups.push_back(std::move(group));
   }
-  std::string first = Sums(live, names)[kNodes - 1];
+  std::string first = Sums(nodes, edges, names).back();
   // All orders of the first group, for each all of the second, and so on.
   for (size_t g = 0; g < groups.size();) {
     const bool again =
@@ -157,20 +173,26 @@ std::string FunctionString(const Codes& cell) {
       names[groups[g][i]] = static_cast<char>('a' + i);
     }
     g = again ? 0 : g + 1;
-    if (again) first = std::min(first, Sums(live, names)[kNodes - 1]);
+    if (again) first = std::min(first, Sums(nodes, edges, names).back());
   }
-  return first.empty() ? "0" : first;
+  return first.empty() ? kZeros : first;
 }
 
 }  // namespace
 
+struct Nasbench201Cell::Class {
+  absl::string_view key;
+  std::array<int, kEdges> canonical;  // Options.
+  // The class that this one is a power of.
+  const Class* root = this;
+  int exponent = 1;
+  std::map<int, const Class*> powers{{1, this}};  // Of a root.
+};
+
 struct Nasbench201Cell::Table {
-  struct Entry {
-    std::array<int, kEdges> canonical;  // Options.
-    const std::string* key;
-  };
-  std::vector<Entry> entries;  // By index: choices as digits, the first lowest.
-  std::unordered_map<std::string, std::array<int, kEdges>> classes;
+  // By index: choices as digits, the first lowest.
+  std::vector<const Class*> entries;
+  std::unordered_map<std::string, Class> classes;
 
   static int IndexOf(absl::Span<const int> choices, int options) {
     int index = 0;
@@ -214,15 +236,28 @@ const Nasbench201Cell::Table& Nasbench201Cell::TableOf(
       cell[e] = rest % options;
       cell_codes[e] = codes[cell[e]];
     }
-    const auto [entry, is_new] =
-        table->classes.emplace(benchmark_classes ? UniqueString(cell_codes)
-                                                 : FunctionString(cell_codes),
-                               cell);
-    if (!is_new && before(cell, entry->second)) entry->second = cell;
-    table->entries[index].key = &entry->first;
+    const auto [entry, is_new] = table->classes.try_emplace(
+        benchmark_classes ? UniqueString(cell_codes)
+                          : FunctionString(cell_codes));
+    Class& its = entry->second;
+    if (is_new) its.key = entry->first;
+    if (is_new || before(cell, its.canonical)) its.canonical = cell;
+    table->entries[index] = &its;
   }
-  for (Table::Entry& entry : table->entries) {
-    entry.canonical = table->classes.at(*entry.key);
+  for (auto& [key, root] : table->classes) {
+    if (benchmark_classes) break;
+    Codes cell;
+    for (int e = 0; e < kEdges; ++e) cell[e] = codes[root.canonical[e]];
+    // If a power is a cell, so are those below.
+    for (int times = 2;; ++times) {
+      const auto found = table->classes.find(FunctionString(cell, times));
+      if (found == table->classes.end()) break;
+      Class& power = found->second;
+      if (&power == &root) break;  // Zeros, or the input.
+      root.powers.emplace(times, &power);
+      power.root = &root;
+      power.exponent = times;
+    }
   }
   known = table;
   return *known;
@@ -282,16 +317,36 @@ std::string Nasbench201Cell::key() const {
 }
 
 void Nasbench201Cell::Canonicalize(absl::Span<int> choices) const {
-  const auto& canonical =
-      table_.entries[Table::IndexOf(choices, static_cast<int>(codes_.size()))]
-          .canonical;
+  const auto& canonical = ClassOf(choices).canonical;
   std::copy(canonical.begin(), canonical.end(), choices.begin());
 }
 
+const Nasbench201Cell::Class& Nasbench201Cell::ClassOf(
+    absl::Span<const int> choices) const {
+  return *table_.entries[Table::IndexOf(choices,
+                                        static_cast<int>(codes_.size()))];
+}
+
 std::string Nasbench201Cell::CanonicalKey(absl::Span<const int> choices) const {
-  return *table_
-              .entries[Table::IndexOf(choices, static_cast<int>(codes_.size()))]
-              .key;
+  return std::string(ClassOf(choices).key);
+}
+
+Cell::Effect Nasbench201Cell::EffectOf(absl::Span<const int> choices) const {
+  if (benchmark_classes_) return Effect::kOther;
+  const absl::string_view key = ClassOf(choices).key;
+  return key == kZeros   ? Effect::kZeros
+         : key == kInput ? Effect::kInput
+                         : Effect::kOther;
+}
+
+Cell::Powers Nasbench201Cell::PowersOf(absl::Span<const int> choices) const {
+  const Class& its = ClassOf(choices);
+  Powers result{.exponent = its.exponent};
+  for (const auto& [exponent, power] : its.root->powers) {
+    result.cells[exponent].assign(power->canonical.begin(),
+                                  power->canonical.end());
+  }
+  return result;
 }
 
 std::string Nasbench201Cell::ToText(absl::Span<const int> choices) const {

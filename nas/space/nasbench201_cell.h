@@ -58,6 +58,9 @@ class Nasbench201Cell final : public Cell {
   std::string ToText(absl::Span<const int> choices) const override;
   absl::StatusOr<std::vector<int>> FromText(
       absl::string_view text) const override;
+  // With benchmark_classes each cell stands for itself alone.
+  Effect EffectOf(absl::Span<const int> choices) const override;
+  Powers PowersOf(absl::Span<const int> choices) const override;
   // Without keep_dead_nodes, edges that carry only zeros or lead nowhere are
   // left out, and a cell with no path is one kZero. `x` has `channels`.
   int Append(GraphBuilder& b, int x, int channels,
@@ -67,9 +70,11 @@ class Nasbench201Cell final : public Cell {
 
  private:
   // What is known of each cell by its index.
+  struct Class;
   struct Table;
   static const Table& TableOf(const std::vector<int>& codes,
                               bool benchmark_classes);
+  const Class& ClassOf(absl::Span<const int> choices) const;
 
   Nasbench201Cell(std::vector<int> codes, bool benchmark_classes);
 

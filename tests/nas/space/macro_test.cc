@@ -1,13 +1,17 @@
 #include "nas/space/macro.h"
 
+#include <array>
 #include <map>
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nas/space/nasbench201_cell.h"
 #include "tests/fakes/benchmark_data.h"
+#include "tests/nas/space/graph_fingerprint.h"
 
 namespace hwnas {
 namespace {
@@ -238,6 +242,268 @@ TEST(MacroSpace, RefusesConfigurationsOutOfRange) {
   EXPECT_THAT(MessageOf({.depth_choices = {2, 4}, .min_halvings = 3}),
               HasSubstr("macro.min_halvings: 3 is out of range: expected 0 to "
                         "2"));
+}
+
+constexpr char kNone[] = "none";
+constexpr char kSkip[] = "skip_connect";
+constexpr char kConv1[] = "nor_conv_1x1";
+constexpr char kConv3[] = "nor_conv_3x3";
+constexpr char kPool[] = "avg_pool_3x3";
+
+// A cell of NAS-Bench-201 by its edges in the order of the decisions.
+std::string Edges(const std::array<absl::string_view, 6>& ops) {
+  return absl::StrFormat("|%s~0|+|%s~0|%s~1|+|%s~0|%s~1|%s~2|", ops[0], ops[1],
+                         ops[2], ops[3], ops[4], ops[5]);
+}
+
+// Three operators in a row.
+std::string Chain(absl::string_view a, absl::string_view b,
+                  absl::string_view c) {
+  return Edges({a, kNone, b, kNone, kNone, c});
+}
+
+std::unique_ptr<MacroSpace> Hierarchical(std::vector<int> depths,
+                                         CellConfig cell) {
+  return MakeSpace({.kind = "hierarchical",
+                    .input = {1, 16, 16},
+                    .channel_choices = {8, 16},
+                    .depth_choices = std::move(depths),
+                    .cell = std::move(cell)});
+}
+
+TEST(HierarchicalSpace, FewLongCellsAreAsManyShortOnes) {
+  const auto space = Hierarchical({1, 2, 3, 4, 6}, Nasbench201CellConfig{});
+  const auto canonical = [&](const std::string& text) {
+    const Architecture a = space->FromText(text).value();
+    return space->ToText(space->Canonicalize(a));
+  };
+  const std::string one = Chain(kSkip, kConv3, kSkip);
+  const std::string two = Chain(kConv3, kConv3, kSkip);
+  const std::string three = Chain(kConv3, kConv3, kConv3);
+  EXPECT_EQ(canonical("16-1111-" + one), canonical("16-11-" + two));
+  EXPECT_EQ(canonical("16-111111-" + one), canonical("16-11-" + three));
+  EXPECT_EQ(canonical("16-111-" + two), canonical("16-11-" + three));
+  EXPECT_NE(canonical("16-111-" + two), canonical("16-1111-" + one));
+  EXPECT_THAT(canonical("16-1111-" + one), testing::StartsWith("16-11-"));
+  // A layer that changes the shape has as many cells as any, and in each run of
+  // layers of one shape there are equally many convolutions.
+  EXPECT_EQ(canonical("16-1121-" + one), canonical("16-12-" + two));
+  EXPECT_EQ(canonical("16-2141-" + one), canonical("16-24-" + two));
+  EXPECT_NE(canonical("16-2114-" + one), canonical("16-24-" + two));
+  EXPECT_THAT(canonical("16-2114-" + one), testing::StartsWith("16-2114-"));
+  EXPECT_NE(canonical("16-2141-" + one), canonical("8-24-" + two));
+  // Other operators, and other cells.
+  EXPECT_EQ(canonical("16-11-" + Chain(kSkip, kSkip, kPool)),
+            canonical("16-1-" + Chain(kPool, kSkip, kPool)));
+  EXPECT_NE(canonical("16-11-" + Chain(kConv1, kConv3, kSkip)),
+            canonical("16-11-" + Chain(kConv3, kConv1, kSkip)));
+  const std::string residual =
+      Edges({kConv3, kNone, kNone, kSkip, kSkip, kNone});
+  EXPECT_EQ(
+      canonical("16-11-" + residual),
+      canonical("16-1-" + Edges({kConv3, kSkip, kSkip, kSkip, kSkip, kConv3})));
+}
+
+TEST(HierarchicalSpace, LayersWithACellThatDoesNothingAreAsIfAbsent) {
+  const auto space = Hierarchical({1, 2, 4}, Nasbench201CellConfig{});
+  const std::string cell = Chain(kSkip, kSkip, kSkip);
+  const auto digest = [&](const std::string& skeleton) {
+    return space->Digest(space->FromText(skeleton + cell).value());
+  };
+  EXPECT_EQ(digest("16-1111-"), digest("16-1-"));
+  EXPECT_EQ(digest("16-1214-"), digest("16-24-"));
+  EXPECT_EQ(digest("16-2111-"), digest("16-2-"));
+  EXPECT_NE(digest("16-4121-"), digest("16-24-"));
+  EXPECT_NE(digest("16-1111-"), digest("8-1-"));
+}
+
+TEST(HierarchicalSpace, WithACellOfZerosThereIsOneNetwork) {
+  const auto space = MakeSpace({.kind = "hierarchical",
+                                .input = {1, 16, 16},
+                                .channel_choices = {8, 16},
+                                .depth_choices = {3, 4},
+                                .min_doublings = 2,
+                                .min_halvings = 1,
+                                .cell = Nasbench201CellConfig{}});
+  const auto canonical = [&](const std::string& text) {
+    const Architecture a = space->FromText(text).value();
+    return space->ToText(space->Canonicalize(a));
+  };
+  const std::string zeros = Chain(kNone, kNone, kNone);
+  EXPECT_EQ(canonical("16-1324-" + Chain(kConv3, kNone, kConv3)),
+            "8-421-" + zeros);
+  EXPECT_EQ(canonical("8-442-" + zeros), "8-421-" + zeros);
+}
+
+TEST(HierarchicalSpace, WithTablesEverySkeletonIsANetwork) {
+  const auto space =
+      Hierarchical({1, 2}, Nasbench201CellConfig{.benchmark_classes = true});
+  const auto digest = [&](const std::string& text) {
+    return space->Digest(space->FromText(text).value());
+  };
+  EXPECT_NE(digest("16-11-" + Chain(kSkip, kSkip, kConv3)),
+            digest("16-1-" + Chain(kSkip, kConv3, kConv3)));
+  EXPECT_NE(digest("16-11-" + Chain(kSkip, kSkip, kSkip)),
+            digest("16-1-" + Chain(kSkip, kSkip, kSkip)));
+}
+
+// What a network of poolings makes of a number, modulo 2^64: a factor stands
+// for pooling, and functions that are not linear for changes of the shape.
+// Its choices: channels, depth, 4 layers, 6 edges.
+uint64_t Value(const Architecture& a, const std::vector<int>& depths) {
+  const auto mix = [](uint64_t x) {
+    x = (x ^ (x >> 31)) * 0x9e3779b97f4a7c15u;
+    return x ^ (x >> 29);
+  };
+  uint64_t x = mix(a.choices[0] + 1);
+  for (int layer = 0; layer < depths[a.choices[1]]; ++layer) {
+    if (const int change = a.choices[2 + layer]) x = mix(x + change);
+    std::array<uint64_t, 4> nodes{x};
+    for (int e = 0; e < Nasbench201Cell::kEdges; ++e) {
+      const auto [source, target] = Nasbench201Cell::kEdgeList[e];
+      constexpr uint64_t kFactors[] = {0, 1, 0x2545f4914f6cdd1du};
+      nodes[target] += kFactors[a.choices[6 + e]] * nodes[source];
+    }
+    x = nodes[3];
+  }
+  return x;
+}
+
+// Both directions: not only rows of poolings are equal, also sums of them.
+TEST(HierarchicalSpace, NetworksOfPoolingsShareAKeyWhenTheyComputeTheSame) {
+  const std::vector<int> depths = {1, 2, 4};
+  const auto space =
+      MakeSpace({.kind = "hierarchical",
+                 .input = {1, 16, 16},
+                 .channel_choices = {8, 16},
+                 .depth_choices = depths,
+                 .max_doublings = 0,
+                 .max_halvings = 1,
+                 .cell = Nasbench201CellConfig{{kNone, kSkip, kPool}}});
+  std::map<std::string, uint64_t> value_of_key;
+  std::map<uint64_t, std::string> key_of_value;
+  ForEachPoint(*space, [&](const Architecture& point) {
+    if (!space->Validate(point).ok()) return;
+    const std::string key = space->CanonicalKey(point);
+    const uint64_t value = Value(point, depths);
+    ASSERT_EQ(value_of_key.emplace(key, value).first->second, value)
+        << space->ToText(point);
+    ASSERT_EQ(key_of_value.emplace(value, key).first->second, key)
+        << space->ToText(point);
+  });
+  EXPECT_EQ(value_of_key.size(), 895u);
+}
+
+TEST(HierarchicalSpace, KeysAndGraphsAreOneToOne) {
+  for (const CellConfig& cell :
+       std::vector<CellConfig>{Nasbench201CellConfig{{kNone, kSkip, kConv3}},
+                               DagCellConfig{.nodes = 4,
+                               .max_edges = 0,
+                               .operations = {"conv1x1", "conv3x3"}}}) {
+    const auto space = MakeSpace({.kind = "hierarchical",
+                                  .input = {1, 8, 8},
+                                  .channel_choices = {4},
+                                  .depth_choices = {1, 2, 4},
+                                  .max_doublings = 1,
+                                  .max_halvings = 0,
+                                  .cell = cell});
+    std::map<uint64_t, std::string> key_of_graph;
+    const auto classes = Classes(*space);
+    for (const auto& [key, canonical] : classes) {
+      EXPECT_EQ(canonical.size(), 1u) << key;
+      const ModelGraph graph = space->Decode(*canonical.begin()).value();
+      EXPECT_EQ(
+          key_of_graph.emplace(GraphFingerprint(graph), key).first->second,
+          key);
+    }
+    EXPECT_EQ(key_of_graph.size(), classes.size());
+  }
+}
+
+TEST(HierarchicalSpace, FreeCellsMayBeSeveralInARow) {
+  const auto space =
+      Hierarchical({1, 2, 3, 4}, DagCellConfig{.nodes = 8, .max_edges = 0});
+  const auto canonical = [&](const std::string& text) {
+    const Architecture a = space->FromText(text).value();
+    return space->ToText(space->Canonicalize(a));
+  };
+  EXPECT_EQ(canonical("16-1111-out(0)"),
+            "16-1-conv1x1(0)+conv1x1(1)+conv1x1(2)+out(3)");
+  EXPECT_EQ(canonical("16-2141-conv3x3(0)+out(1)"),
+            "16-24-conv3x3(0)+conv1x1(1)+conv3x3(2)+out(3)");
+  const std::string once = "conv3x3(0)+maxpool3x3(0,1)+out(2)";
+  const std::string twice =
+      "conv3x3(0)+maxpool3x3(0,1)+conv1x1(2)+conv3x3(3)+conv1x1(2)+"
+      "maxpool3x3(4,5)+out(6)";
+  EXPECT_EQ(canonical("16-1111-" + once), canonical("16-11-" + twice));
+  EXPECT_THAT(canonical("16-1111-" + once), testing::StartsWith("16-11-"));
+  // No node reads what is concatenated, or added to the projected input.
+  for (const std::string cell :
+       {"conv3x3(0)+conv3x3(0)+out(1,2)", "conv3x3(0)+out(0,1)"}) {
+    EXPECT_THAT(canonical("16-11-" + cell), testing::StartsWith("16-11-"));
+  }
+}
+
+// Visits every valid cell.
+template <typename F>
+void ForEachCell(const Cell& cell, F visit) {
+  std::vector<int> choices(cell.decisions().size(), 0);
+  for (;;) {
+    if (cell.Validate(choices).ok()) visit(choices);
+    size_t k = 0;
+    while (k < choices.size() &&
+           ++choices[k] ==
+               static_cast<int>(cell.decisions()[k].options.size())) {
+      choices[k++] = 0;
+    }
+    if (k == choices.size()) return;
+  }
+}
+
+TEST(Cell, PowersOfOneHaveThatRoot) {
+  const auto cell = CreateCell(Nasbench201CellConfig{}).value();
+  std::map<std::string, int> exponents;
+  ForEachCell(*cell, [&](const std::vector<int>& choices) {
+    const Cell::Powers powers = cell->PowersOf(choices);
+    exponents[cell->CanonicalKey(choices)] = powers.exponent;
+    for (const auto& [exponent, power] : powers.cells) {
+      const Cell::Powers its = cell->PowersOf(power);
+      ASSERT_EQ(its.exponent, exponent) << cell->ToText(choices);
+      ASSERT_EQ(its.cells, powers.cells) << cell->ToText(choices);
+    }
+  });
+  // Of each operator o two in a row, three, and x + o(x) twice; and 4x.
+  std::map<int, int> count;
+  for (const auto& [key, exponent] : exponents) ++count[exponent];
+  EXPECT_EQ(count, (std::map<int, int>{{1, 5034}, {2, 7}, {3, 3}}));
+}
+
+TEST(Cell, PowersInARowAreOneGraph) {
+  for (const CellConfig& config :
+       std::vector<CellConfig>{Nasbench201CellConfig{{kNone, kConv1, kConv3}},
+                               DagCellConfig{.nodes = 5,
+                               .max_edges = 0,
+                               .operations = {"conv3x3", "conv1x1"}}}) {
+    const auto cell = CreateCell(config).value();
+    const auto in_a_row = [&](const std::vector<int>& choices, int times) {
+      GraphBuilder b;
+      int x = b.Input({8, 4, 4});
+      for (int i = 0; i < times; ++i) {
+        x = cell->Append(b, x, 8, choices, absl::StrCat("cell", i, "."), {});
+      }
+      return GraphFingerprint(std::move(b).Build().value());
+    };
+    int powers_of_others = 0;
+    ForEachCell(*cell, [&](const std::vector<int>& choices) {
+      const Cell::Powers powers = cell->PowersOf(choices);
+      powers_of_others += powers.exponent > 1;
+      for (const auto& [exponent, power] : powers.cells) {
+        EXPECT_EQ(in_a_row(choices, exponent), in_a_row(power, powers.exponent))
+            << cell->ToText(choices) << " " << cell->ToText(power);
+      }
+    });
+    EXPECT_GT(powers_of_others, 3);
+  }
 }
 
 // Skeletons within tight bounds are found at once, each as often as any.

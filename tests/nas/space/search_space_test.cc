@@ -20,8 +20,8 @@ struct Param {
   bool has_network = true;
   // Mutation begins from another form than the canonical one.
   bool has_other_forms = false;
-  // Equal networks may have different digests: those with values of their own
-  // in tables; and few long cells or many short ones may make the same chain.
+  // Equal networks may have different digests, with values of their own in
+  // tables.
   bool digests_beyond_graphs = false;
 };
 
@@ -253,7 +253,17 @@ INSTANTIATE_TEST_SUITE_P(
                           .input = {1, 28, 28},
                           .depth_choices = {2, 3},
                           .cell = DagCellConfig{.nodes = 5}},
-              true, true, true},
+              true, true},
+        Param{"HierarchicalSmallDag",
+              MacroConfig{.kind = "hierarchical",
+                          .input = {1, 8, 8},
+                          .depth_choices = {1, 2, 3, 4},
+                          .max_doublings = 1,
+                          .max_halvings = 1,
+                          .cell = DagCellConfig{.nodes = 4,
+                                                .max_edges = 0,
+                                                .operations = {"conv1x1"}}},
+              true, true},
         Param{"DeclaredChoices",
               DeclaredConfig{
                   .choices = {{.name = "depth", .integers = IntegerRange{1, 4}},
@@ -265,14 +275,21 @@ INSTANTIATE_TEST_SUITE_P(
                                         {"depth", {"2", "3", "4"}}}}},
                   .forbid = {{{"op1", {"skip"}}, {"op2", {"skip", "pool"}}}}},
               /*has_network=*/false},
-        Param{"Hierarchical",
+        Param{"Hierarchical", MacroConfig{.kind = "hierarchical",
+                                          .input = {1, 28, 28},
+                                          .channel_choices = {8, 12, 16},
+                                          .depth_choices = {2, 3, 4},
+                                          .min_halvings = 1,
+                                          .cell = Nasbench201CellConfig{}}},
+        Param{"HierarchicalChains",
               MacroConfig{.kind = "hierarchical",
-                          .input = {1, 28, 28},
-                          .channel_choices = {8, 12, 16},
-                          .depth_choices = {2, 3, 4},
+                          .input = {1, 8, 8},
+                          .depth_choices = {1, 2, 3, 4, 6},
+                          .max_doublings = 1,
                           .min_halvings = 1,
-                          .cell = Nasbench201CellConfig{}},
-              true, false, true},
+                          .max_halvings = 1,
+                          .cell = Nasbench201CellConfig{{"none", "skip_connect",
+                                                         "nor_conv_3x3"}}}},
         Param{"MobileLarge",
               MobileConfig{.width_choices = {1.0, 1.2},
                            .resolution_choices = {128, 160, 224}}},
