@@ -20,6 +20,7 @@
 #include "prometheus/registry.h"
 #include "tests/fakes/memory_artifact_store.h"
 #include "tests/fakes/simulated_clock.h"
+#include "tests/fakes/toy_study.h"
 
 namespace hwnas::controller {
 namespace {
@@ -54,21 +55,10 @@ v1::Hello HelloOf(v1::ExecutorKind kind) {
 
 // Two trials that are measured, then trained for up to three epochs.
 v1::StudySpec Spec() {
-  v1::StudySpec spec;
-  auto* space = spec.mutable_space()->mutable_nasbench201();
-  for (const int size : {1, 28, 28}) space->add_input(size);
-  space->set_channels(4);
-  space->set_cells(1);
-  space->set_classes(10);
-  spec.add_objectives()->set_maximize("accuracy");
-  auto* latency = spec.add_objectives();
-  latency->set_minimize("latency_ms");
-  latency->set_device("x86_64");
+  v1::StudySpec spec = ToyStudy(/*trials=*/2);
   spec.mutable_strategy()->mutable_random();
-  spec.mutable_train()->set_dataset("fashion-mnist");
   spec.mutable_train()->set_epochs(3);
   spec.mutable_fidelity()->mutable_median_stop();
-  spec.mutable_budget()->set_trials(2);
   spec.set_seed(1);
   return spec;
 }

@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "hwnas/v1/study_service.grpc.pb.h"
 #include "nlohmann/json.hpp"
+#include "tests/fakes/toy_study.h"
 #include "tests/integration/process.h"
 
 namespace hwnas {
@@ -122,24 +123,12 @@ class Cluster {
 // A real search that is over in seconds: Fashion-MNIST, a tiny network, about
 // 500 images.
 inline v1::StudySpec TinyStudy(int trials, uint64_t seed) {
-  v1::StudySpec spec;
-  auto* space = spec.mutable_space()->mutable_nasbench201();
-  for (int d : {1, 28, 28}) space->add_input(d);
-  space->set_channels(4);
-  space->set_cells(1);
-  space->set_classes(10);
-  spec.add_objectives()->set_maximize("accuracy");
-  auto* latency = spec.add_objectives();
-  latency->set_minimize("latency_ms");
-  latency->set_device("x86_64");
+  v1::StudySpec spec = ToyStudy(trials);
   spec.mutable_strategy()->mutable_nsga2()->set_population(8);
-  auto* train = spec.mutable_train();
-  train->set_dataset("fashion-mnist");
-  train->set_epochs(1);
-  train->set_data_fraction(0.01);
+  spec.mutable_train()->set_epochs(1);
+  spec.mutable_train()->set_data_fraction(0.01);
   spec.mutable_measure()->mutable_min_time()->set_nanos(50'000'000);
   spec.mutable_measure()->mutable_max_time()->set_nanos(200'000'000);
-  spec.mutable_budget()->set_trials(trials);
   spec.set_seed(seed);
   spec.set_max_attempts(20);
   return spec;

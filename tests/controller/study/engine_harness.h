@@ -21,6 +21,7 @@
 #include "tests/fakes/faulty_journal_store.h"
 #include "tests/fakes/memory_artifact_store.h"
 #include "tests/fakes/simulated_clock.h"
+#include "tests/fakes/toy_study.h"
 
 namespace hwnas::controller {
 
@@ -95,21 +96,10 @@ inline v1::Hello AgentHello(const std::string& id, const std::string& host,
   return hello;
 }
 
-// Accuracy and latency of tiny cells; deterministic executors need no training.
+// For executors that make their results up: nothing is trained.
 inline v1::StudySpec ToySpec(int trials, uint64_t seed = 1) {
-  v1::StudySpec spec;
-  auto* space = spec.mutable_space()->mutable_nasbench201();
-  for (const int size : {1, 28, 28}) space->add_input(size);
-  space->set_channels(4);
-  space->set_cells(1);
-  space->set_classes(10);
-  spec.add_objectives()->set_maximize("accuracy");
-  auto* latency = spec.add_objectives();
-  latency->set_minimize("latency_ms");
-  latency->set_device("x86_64");
+  v1::StudySpec spec = ToyStudy(trials);
   spec.mutable_strategy()->mutable_nsga2()->set_population(8);
-  spec.mutable_train()->set_dataset("fashion-mnist");
-  spec.mutable_budget()->set_trials(trials);
   spec.set_seed(seed);
   return spec;
 }

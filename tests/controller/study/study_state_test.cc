@@ -6,6 +6,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/toy_study.h"
 
 namespace hwnas::controller {
 namespace {
@@ -15,21 +16,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-v1::StudySpec Spec() {
-  v1::StudySpec spec;
-  auto* space = spec.mutable_space()->mutable_nasbench201();
-  for (const int size : {1, 28, 28}) space->add_input(size);
-  space->set_channels(4);
-  space->set_cells(1);
-  space->set_classes(10);
-  spec.add_objectives()->set_maximize("accuracy");
-  auto* latency = spec.add_objectives();
-  latency->set_minimize("latency_ms");
-  latency->set_device("x86_64");
-  spec.mutable_train()->set_dataset("fashion-mnist");
-  spec.mutable_budget()->set_trials(100);
-  return WithDefaults(spec);
-}
+v1::StudySpec Spec() { return WithDefaults(ToyStudy(100)); }
 
 // Writes a journal as the engine would, one event at a time.
 class Journal {
