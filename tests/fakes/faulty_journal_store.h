@@ -2,24 +2,20 @@
 // append ended: the instants between which a crash may fall.
 #pragma once
 
-#include <functional>
+#include <cstdint>
 #include <memory>
-#include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "common/mutex.h"
-#include "store/journal_store.h"
+#include "tests/fakes/forwarding_journal_store.h"
 
 namespace hwnas {
 
 // Thread-safe.
-class FaultyJournalStore final : public JournalStore {
+class FaultyJournalStore final : public ForwardingJournalStore {
  public:
-  explicit FaultyJournalStore(
-      std::unique_ptr<JournalStore> store = CreateMemoryJournalStore())
-      : store_(std::move(store)) {}
+  using ForwardingJournalStore::ForwardingJournalStore;
 
   // Every append fails with `status`; OK ends that.
   void FailWith(absl::Status status) {
@@ -48,7 +44,8 @@ class FaultyJournalStore final : public JournalStore {
       ++refused_;
       return failure_;
     }
-    if (absl::Status status = store_->Append(study_id, expected_size, events);
+    if (absl::Status status =
+            ForwardingJournalStore::Append(study_id, expected_size, events);
         !status.ok()) {
       return status;
     }
@@ -67,22 +64,13 @@ class FaultyJournalStore final : public JournalStore {
       if (failure_.ok() && !lose_answer_) {
         append_ends_.push_back(expected_size +
                                static_cast<int64_t>(events.size()));
-        return store_->Start(study_id, expected_size, events);
+        return ForwardingJournalStore::Start(study_id, expected_size, events);
       }
     }
     return JournalStore::Start(study_id, expected_size, events);
   }
-  absl::Status Read(
-      absl::string_view study_id, int64_t after,
-      const std::function<absl::Status(v1::JournalEvent&&)>& visit) override {
-    return store_->Read(study_id, after, visit);
-  }
-  absl::StatusOr<std::vector<std::string>> ListStudies() override {
-    return store_->ListStudies();
-  }
 
  private:
-  const std::unique_ptr<JournalStore> store_;
   mutable Mutex mutex_;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   bool lose_answer_ ABSL_GUARDED_BY(mutex_) = false;

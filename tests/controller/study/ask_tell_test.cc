@@ -10,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/controller/study/engine_harness.h"
+#include "tests/fakes/forwarding_journal_store.h"
 
 namespace hwnas::controller {
 namespace {
@@ -140,26 +141,14 @@ TEST(AskTell, NothingOfABatchCountsIfTheStoreRefusesIt) {
 }
 
 // A store whose appends, once begun, wait to be let through.
-class GatedJournalStore final : public JournalStore {
+class GatedJournalStore final : public ForwardingJournalStore {
  public:
-  absl::Status Append(absl::string_view study_id, int64_t expected_size,
-                      absl::Span<v1::JournalEvent> events) override {
-    return store_->Append(study_id, expected_size, events);
-  }
   std::shared_ptr<PendingAppend> Start(
       absl::string_view study_id, int64_t expected_size,
       absl::Span<v1::JournalEvent> events) override {
     ++begun;
     return std::make_shared<Gated>(
-        this, store_->Start(study_id, expected_size, events));
-  }
-  absl::Status Read(
-      absl::string_view study_id, int64_t after,
-      const std::function<absl::Status(v1::JournalEvent&&)>& visit) override {
-    return store_->Read(study_id, after, visit);
-  }
-  absl::StatusOr<std::vector<std::string>> ListStudies() override {
-    return store_->ListStudies();
+        this, ForwardingJournalStore::Start(study_id, expected_size, events));
   }
 
   void Open() {
@@ -187,7 +176,6 @@ class GatedJournalStore final : public JournalStore {
     const std::shared_ptr<PendingAppend> append_;
   };
 
-  const std::unique_ptr<JournalStore> store_ = CreateMemoryJournalStore();
   Mutex mutex_;
   CondVar opened_;
 };
