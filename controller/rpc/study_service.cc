@@ -87,9 +87,6 @@ class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
         engine_(engine),
         metrics_(metrics),
         watches_(watches) {
-    if (const auto caller = access->CallerOf(*context)) {
-      caller_ = ToText(caller->identity);
-    }
     queue->Post([this, access, study_id] {
       HoldWhileValid(access);
       Begin(study_id);
@@ -101,11 +98,11 @@ class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
 
   // All of it runs on the queue.
   void Begin(absl::StatusOr<std::string> study_id) {
-    const auto open = watches_->find(caller_);
+    const auto open = watches_->find(caller());
     if (study_id.ok() && open != watches_->end() &&
         open->second >= kMaxWatches) {
       study_id = absl::ResourceExhaustedError(
-          absl::StrCat(caller_, " watches ", open->second,
+          absl::StrCat(caller(), " watches ", open->second,
                        " studies: expected at most ", kMaxWatches, " at once"));
     }
     if (study_id.ok()) {
@@ -117,7 +114,7 @@ class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
         study_id = status;
       }
     }
-    if (watcher_ != nullptr && !caller_.empty()) ++(*watches_)[caller_];
+    if (watcher_ != nullptr && !caller().empty()) ++(*watches_)[caller()];
     if (!study_id.ok()) {
       End(Reply(metrics_, study_id.status()));
     }
@@ -148,7 +145,7 @@ class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
     if (watcher_ == nullptr) return;
     engine_->RemoveWatcher(study_id_, watcher_.get());
     watcher_->Detach();
-    if (const auto it = watches_->find(caller_);
+    if (const auto it = watches_->find(caller());
         it != watches_->end() && --it->second <= 0) {
       watches_->erase(it);
     }
@@ -157,7 +154,6 @@ class WatchReactor final : public UpdateStream<v1::StudyUpdate> {
   StudyEngine* const engine_;
   ControllerMetrics* const metrics_;
   std::map<std::string, int>* const watches_;
-  std::string caller_;  // Empty without TLS.
   std::string study_id_;
   std::shared_ptr<Watcher> watcher_;
   bool study_ended_ = false;

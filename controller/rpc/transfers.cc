@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "security/identity.h"
-
 namespace hwnas::controller {
 
 void Transfers::Tick() {
@@ -20,21 +18,18 @@ void Transfers::Tick() {
 Transfer::Transfer(Transfers* transfers, grpc::ServerContext* context)
     : transfers_(transfers),
       context_(context),
+      caller_(transfers->access_->CallerOf(*context)),
       begin_(transfers->clock_->Steady()),
       moved_(begin_),
       hold_(transfers->access_->CutWhenInvalid(
-          transfers->access_->CallerOf(*context),
-          [context](const absl::Status&) { context->TryCancel(); })) {
-  if (const auto caller = transfers->access_->CallerOf(*context)) {
-    caller_ = ToText(caller->identity);
-  }
+          caller_, [context](const absl::Status&) { context->TryCancel(); })) {
   MutexLock lock(&transfers_->mutex_);
   const auto& all = transfers_->all_;
   fits_ = all.size() < static_cast<size_t>(transfers_->limits_.max_transfers);
   caller_fits_ =
-      caller_.empty() ||
+      !caller_ ||
       std::count_if(all.begin(), all.end(), [this](const Transfer* other) {
-        return other->caller_ == caller_;
+        return other->caller_->identity == caller_->identity;
       }) < transfers_->limits_.max_of_caller;
   place_ = transfers_->all_.insert(transfers_->all_.end(), this);
 }

@@ -5,7 +5,6 @@
 
 #include <list>
 #include <memory>
-#include <string>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -65,7 +64,7 @@ class Transfer {
 
   Transfers* const transfers_;
   grpc::ServerContext* const context_;
-  std::string caller_;  // Empty without TLS.
+  const Access::Caller caller_;
   const absl::Time begin_;
   absl::Time moved_;  // Under the mutex of `transfers_`.
   bool fits_ = true;

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -11,6 +12,7 @@
 #include "controller/rpc/serial_queue.h"
 #include "grpcpp/grpcpp.h"
 #include "proto/convert/grpc_status.h"
+#include "security/identity.h"
 
 namespace hwnas::controller {
 
@@ -51,10 +53,13 @@ class UpdateStream : public grpc::ServerWriteReactor<Message> {
   // Ends the stream when the caller's certificate does. In the first job, when
   // all of the stream is there to be called. `access` must outlive it.
   void HoldWhileValid(Access* access) {
+    const Access::Caller caller = access->CallerOf(*context_);
+    if (caller) caller_ = ToText(caller->identity);
     hold_ = access->CutWhenInvalid(
-        access->CallerOf(*context_),
-        [this](const absl::Status& status) { Cut(status); });
+        caller, [this](const absl::Status& status) { Cut(status); });
   }
+  // Whose certificate that is; empty without TLS. On the queue.
+  const std::string& caller() const { return caller_; }
 
   // Something may be there to write. Any thread. At most one Pump waits in the
   // queue.
@@ -131,6 +136,7 @@ class UpdateStream : public grpc::ServerWriteReactor<Message> {
   bool poked_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status cut_ ABSL_GUARDED_BY(mutex_);
   // Made on the queue.
+  std::string caller_;
   std::unique_ptr<Access::Hold> hold_;
 };
 
