@@ -308,41 +308,42 @@ void Fleet::EndQuarantine(Executor& executor) {
 
 bool Fleet::RecordFailure(Executor& executor, const std::string& trial,
                           const std::string& error, absl::Time steady) {
-  ++executor.failed_count;
-  executor.Rate(/*failed=*/true);
-  executor.hand_backs = 0;
-  executor.failed_in_row.insert(trial);
-  const int failures = static_cast<int>(executor.failed_in_row.size());
-  // After a quarantine one more failure is enough.
-  if (failures < (executor.quarantine_count > 0 ? 1 : options_.failures) ||
-      executor.quarantined(steady)) {
-    return false;
-  }
-  Quarantine(executor,
-             absl::StrCat("failed ", failures,
-                          failures == 1 ? " candidate" : " candidates",
-                          " in a row; last: ", error.substr(0, 512)),
-             steady);
-  return true;
+  return Record(executor, &executor.failed_in_row, options_.failures, trial,
+                error, steady, [](int failures) {
+                  return absl::StrCat(
+                      "failed ", failures,
+                      failures == 1 ? " candidate" : " candidates",
+                      " in a row");
+                });
 }
 
 bool Fleet::RecordBlame(Executor& executor, const std::string& trial,
                         const std::string& error, absl::Time steady) {
+  return Record(executor, &executor.blamed_in_row, options_.blames, trial,
+                error, steady, [](int blames) {
+                  return absl::StrCat(
+                      "said of ", blames,
+                      blames == 1 ? " candidate" : " candidates in a row",
+                      " what no other machine did");
+                });
+}
+
+bool Fleet::Record(Executor& executor, std::set<std::string>* in_row, int most,
+                   const std::string& trial, const std::string& error,
+                   absl::Time steady, absl::FunctionRef<std::string(int)> say) {
   ++executor.failed_count;
   executor.Rate(/*failed=*/true);
   executor.hand_backs = 0;
-  executor.blamed_in_row.insert(trial);
-  const int blames = static_cast<int>(executor.blamed_in_row.size());
-  if (blames < (executor.quarantine_count > 0 ? 1 : options_.blames) ||
+  in_row->insert(trial);
+  const int count = static_cast<int>(in_row->size());
+  // After a quarantine one more is enough.
+  if (count < (executor.quarantine_count > 0 ? 1 : most) ||
       executor.quarantined(steady)) {
     return false;
   }
-  Quarantine(
-      executor,
-      absl::StrCat("said of ", blames,
-                   blames == 1 ? " candidate" : " candidates in a row",
-                   " what no other machine did; last: ", error.substr(0, 512)),
-      steady);
+  Quarantine(executor,
+             absl::StrCat(say(count), "; last: ", error.substr(0, 512)),
+             steady);
   return true;
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -148,6 +149,12 @@ class Fleet {
   }
 
  private:
+  // One more attempt that did not succeed, of those `in_row`: with `most` of
+  // them the executor is quarantined, for what `say` says of so many. Returns
+  // true if it is now.
+  bool Record(Executor& executor, std::set<std::string>* in_row, int most,
+              const std::string& trial, const std::string& error,
+              absl::Time steady, absl::FunctionRef<std::string(int)> say);
   void Quarantine(Executor& executor, const std::string& reason,
                   absl::Time steady);
   static int OpenSlots(const Executor& executor) {
