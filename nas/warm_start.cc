@@ -14,6 +14,7 @@
 #include "nas/pareto/constrained.h"
 #include "nas/pareto/subset.h"
 #include "nas/surrogate/feature_map.h"
+#include "nas/surrogate/fit_sample.h"
 #include "nas/surrogate/gaussian_process.h"
 #include "nas/surrogate/output_transform.h"
 
@@ -41,21 +42,6 @@ Evaluation EvaluationOf(const SourceTrials& source,
   return source.problem.Evaluate(values).Shown();
 }
 
-// The first 70 % of `count` from `items`, which are in order of importance, and
-// a sample of the rest; in random order.
-template <typename T>
-std::vector<T> Subset(std::vector<T> items, size_t count, Rng& rng) {
-  if (items.size() > count) {
-    const auto rest = items.begin() + count * 7 / 10;
-    std::vector<T> others(rest, items.end());
-    rng.Shuffle(others);
-    std::copy_n(others.begin(), items.begin() + count - rest, rest);
-    items.resize(count);
-  }
-  rng.Shuffle(items);
-  return items;
-}
-
 // The first rows.
 SurrogateInputs Head(const SurrogateInputs& all, size_t count) {
   const auto rows = std::min(static_cast<Eigen::Index>(count), all.rows());
@@ -73,7 +59,8 @@ using Example = std::pair<Architecture, double>;
 
 MetricModel Fit(const FeatureMap& features, std::vector<Example> examples) {
   Rng rng(kFitSeed);
-  examples = Subset(std::move(examples), kExamples, rng);
+  examples = FitSample(std::move(examples), kExamples, rng);
+  rng.Shuffle(examples);
   std::vector<Architecture> architectures;
   std::vector<double> values;
   for (auto& [architecture, value] : examples) {

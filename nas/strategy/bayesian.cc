@@ -14,6 +14,7 @@
 #include "nas/fidelity/fidelity_lift.h"
 #include "nas/pareto/archive.h"
 #include "nas/pareto/constrained.h"
+#include "nas/surrogate/fit_sample.h"
 #include "nas/surrogate/gaussian_process.h"
 #include "nas/surrogate/output_transform.h"
 
@@ -71,18 +72,6 @@ constexpr int kOutlierShare = 3;
 constexpr int kOutlierSample = 400;
 
 double NormalCdf(double x) { return 0.5 * std::erfc(-x * 0.7071067811865476); }
-
-// Some of `items`, which are in order of importance: the first 70 % of `count`,
-// the rest at random.
-std::vector<int> Subset(const std::vector<int>& items, int count, Rng& rng) {
-  if (static_cast<int>(items.size()) <= count) return items;
-  const int first = count * 7 / 10;
-  std::vector<int> subset(items.begin(), items.begin() + first);
-  std::vector<int> rest(items.begin() + first, items.end());
-  rng.Shuffle(rest);
-  subset.insert(subset.end(), rest.begin(), rest.begin() + (count - first));
-  return subset;
-}
 
 SurrogateInputs Rows(const SurrogateInputs& all, absl::Span<const int> rows) {
   SurrogateInputs some;
@@ -370,8 +359,8 @@ void BayesianStrategy::Search::FitModel(int k, Rng& rng) {
     model.transform = OutputTransform();
     return;
   }
-  const Targets fit = TargetsOf(Subset(known, kFitTrials, rng), k);
-  const Targets some = TargetsOf(Subset(fit.rows, kScaleTrials, rng), k);
+  const Targets fit = TargetsOf(FitSample(known, kFitTrials, rng), k);
+  const Targets some = TargetsOf(FitSample(fit.rows, kScaleTrials, rng), k);
   const SurrogateInputs x = Rows(inputs_, some.rows);
   double best = -std::numeric_limits<double>::infinity();
   using Shape = OutputTransform::Shape;
@@ -681,7 +670,7 @@ void BayesianStrategy::Search::Fit(int count) {
   }
   conditioned_.clear();
   std::vector<Architecture> architectures;
-  for (const int trial : Subset(by_rank_, kTrials, rng)) {
+  for (const int trial : FitSample(by_rank_, kTrials, rng)) {
     conditioned_.push_back(judged[trial]);
     architectures.push_back(observations_[trials[trial]].proposal.architecture);
   }

@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "nas/surrogate/fit_sample.h"
+
 namespace hwnas {
 namespace {
 
@@ -32,18 +34,6 @@ constexpr size_t kMostDescriptions = 20000;
 // Streams of randomness beside those of proposals.
 constexpr uint64_t kFitStream = uint64_t{1} << 62;
 constexpr uint64_t kShrinkStream = uint64_t{3} << 61;
-
-// The first 70 % of `count` from `items`, which are in order of importance; the
-// rest at random.
-std::vector<int> Subset(std::vector<int> items, int count, Rng& rng) {
-  if (static_cast<int>(items.size()) <= count) return items;
-  const int first = count * 7 / 10;
-  std::vector<int> rest(items.begin() + first, items.end());
-  rng.Shuffle(rest);
-  std::copy(rest.begin(), rest.end(), items.begin() + first);
-  items.resize(count);
-  return items;
-}
 
 }  // namespace
 
@@ -140,7 +130,7 @@ void MoBananasStrategy::Fit() {
        ConstrainedNonDominatedSort(evaluations)) {
     by_rank.insert(by_rank.end(), front.begin(), front.end());
   }
-  const std::vector<int> rows = Subset(std::move(by_rank), kExamples, rng);
+  const std::vector<int> rows = FitSample(std::move(by_rank), kExamples, rng);
   std::vector<const std::vector<int>*> architectures;
   for (const int row : rows) architectures.push_back(&examples_[row].choices);
   const Eigen::MatrixXd features = FeaturesOf(architectures);
@@ -183,7 +173,7 @@ void MoBananasStrategy::FitPredictor(int k, absl::Span<const int> rows,
   };
   std::vector<int> all(values.size());
   for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int>(i);
-  const std::vector<int> some = Subset(all, kScaleExamples, rng);
+  const std::vector<int> some = FitSample(all, kScaleExamples, rng);
   std::vector<double> some_values;
   for (const int i : some) some_values.push_back(values[i]);
   double best = -std::numeric_limits<double>::infinity();
