@@ -69,8 +69,9 @@ absl::Status BackupSqliteJournal(
   }
   const std::string partial = to + ".partial";
   const auto remove_partial = [&partial] {
-    for (const char* suffix : {"", "-journal", "-wal", "-shm"}) {
-      unlink((partial + suffix).c_str());
+    unlink(partial.c_str());
+    for (const absl::string_view suffix : kSqliteSuffixes) {
+      unlink(absl::StrCat(partial, suffix).c_str());
     }
   };
   remove_partial();

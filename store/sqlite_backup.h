@@ -6,8 +6,13 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace hwnas {
+
+// Of what SQLite keeps beside a database, behind the database's own name.
+inline constexpr absl::string_view kSqliteSuffixes[] = {"-wal", "-shm",
+                                                        "-journal"};
 
 // Copies the journal `from` to `to`, which must not exist (ALREADY_EXISTS).
 // What was acknowledged before the call is in the copy. The copy is complete

@@ -108,10 +108,11 @@ absl::Status Restore(const std::string& folder, const std::string& store,
         store, " holds studies already: restore into another folder"));
   }
   // SQLite would play them back over the backup.
-  for (const char* suffix : {"-wal", "-shm", "-journal"}) {
-    if (fs::exists(JournalPath(store) + suffix, error)) {
+  for (const absl::string_view suffix : kSqliteSuffixes) {
+    const std::string beside = absl::StrCat(JournalPath(store), suffix);
+    if (fs::exists(beside, error)) {
       return absl::AlreadyExistsError(
-          absl::StrCat(JournalPath(store), suffix,
+          absl::StrCat(beside,
                        " is left of another journal: restore into another "
                        "folder, or move it away"));
     }
