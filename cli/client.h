@@ -106,9 +106,6 @@ inline std::shared_ptr<grpc::Channel> ConnectInTheClear(
   return Connect(address, nullptr);
 }
 
-// "host:port" with a port from 1 to 65535. INVALID_ARGUMENT otherwise.
-absl::Status CheckAddress(const std::string& address);
-
 // Who asks, unless an option says so: $HWNAS_USER, else the login name, as far
 // as it is one that a controller takes; else nobody.
 std::string DefaultUser();

@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "cli/commands.h"
+#include "common/address.h"
 #include "common/files.h"
 #include "common/secret_files.h"
 #include "common/status_macros.h"
@@ -194,7 +195,9 @@ void AddEnroll(CLI::App* app, Context* context) {
                         "hwnas ca enroll /etc/hwnas/tls --at ctl:7421 --token "
                         "token.txt"});
   SetAction(command, context, [=]() -> absl::Status {
-    HWNAS_RETURN_IF_ERROR(CheckAddress(options->address));
+    bool loopback = false;
+    HWNAS_RETURN_IF_ERROR(CheckAddress("controller address", options->address,
+                                       /*min_port=*/1, &loopback));
     HWNAS_ASSIGN_OR_RETURN(const security::Token token,
                            ReadToken(options->token));
     const absl::StatusOr<Certificate> mine =

@@ -23,6 +23,7 @@
 #include "cli/study_folder.h"
 #include "cli/supervisor.h"
 #include "cli/trial_table.h"
+#include "common/address.h"
 #include "common/clock.h"
 #include "common/files.h"
 #include "common/status_macros.h"
@@ -240,7 +241,9 @@ class EmbeddedRun {
         if (ports.is_object() && ports.contains("grpc") &&
             ports["grpc"].is_string()) {
           address_ = ports["grpc"].get<std::string>();
-          return CheckAddress(address_);
+          bool loopback = false;
+          return CheckAddress("controller address", address_, /*min_port=*/1,
+                              &loopback);
         }
       }
       if (absl::Now() > deadline) {

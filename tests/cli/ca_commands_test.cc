@@ -92,7 +92,7 @@ TEST_F(CaCommandsTest, SaysWhatIsWrong) {
           "--for");
   refuses({"token", "x", "--role", "worker", "-d", dir_ + "/none"}, "ca.key");
   refuses({"revoke", "nobody", "-d", ca()}, "nobody");
-  refuses({"enroll", dir_ + "/me", "--at", "ctl"}, "HOST:PORT");
+  refuses({"enroll", dir_ + "/me", "--at", "ctl"}, "host:port");
   unsetenv("HWNAS_ENROLL_TOKEN");
   refuses({"enroll", dir_ + "/me", "--at", "127.0.0.1:1"}, "no token");
   const std::string file = dir_ + "/token";
