@@ -11,6 +11,7 @@
 #include "agent/device/process_memory.h"
 #include "agent/measure/energy_meter.h"
 #include "agent/measure/meter_options.h"
+#include "common/statistics.h"
 #include "common/status_macros.h"
 #include "proto/convert/convert.h"
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "agent/measure/disturbance.h"
+#include "common/statistics.h"
 #include "common/status_macros.h"
 
 namespace hwnas::agent {

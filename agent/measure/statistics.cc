@@ -5,33 +5,24 @@
 #include <limits>
 #include <vector>
 
+#include "common/statistics.h"
+
 namespace hwnas::agent {
 namespace {
 
 // Correlation over more samples than this is a drift, whatever its time.
 constexpr size_t kMaxLag = 1000;
 
-double MedianInPlace(std::vector<double>& values) {
-  const size_t middle = values.size() / 2;
-  std::nth_element(values.begin(), values.begin() + middle, values.end());
-  const double upper = values[middle];
-  if (values.size() % 2 == 1) return upper;
-  return (*std::max_element(values.begin(), values.begin() + middle) + upper) /
-         2;
-}
-
 }  // namespace
 
-double Median(absl::Span<const double> samples) {
-  std::vector<double> values(samples.begin(), samples.end());
-  return MedianInPlace(values);
-}
-
 double MedianAbsoluteDeviation(absl::Span<const double> samples) {
-  std::vector<double> values(samples.begin(), samples.end());
-  const double median = MedianInPlace(values);
-  for (double& value : values) value = std::abs(value - median);
-  return MedianInPlace(values);
+  const double median = Median(samples);
+  std::vector<double> distances;
+  distances.reserve(samples.size());
+  for (const double sample : samples) {
+    distances.push_back(std::abs(sample - median));
+  }
+  return Median(distances);
 }
 
 double Quantile(absl::Span<const double> samples, double q) {

@@ -7,9 +7,6 @@
 
 namespace hwnas::agent {
 
-// The middle value, or the mean of the two middle ones. At least one sample.
-double Median(absl::Span<const double> samples);
-
 // Median of the distances from the median (not scaled to a standard
 // deviation). At least one sample.
 double MedianAbsoluteDeviation(absl::Span<const double> samples);

@@ -19,6 +19,7 @@
 #include "agent/measure/meter_options.h"
 #include "agent/measure/statistics.h"
 #include "common/files.h"
+#include "common/statistics.h"
 #include "common/status_macros.h"
 
 namespace hwnas::agent {

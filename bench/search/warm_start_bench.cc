@@ -22,6 +22,7 @@
 #include "absl/time/clock.h"
 #include "bench/search/problems.h"
 #include "bench/search/strategies.h"
+#include "common/statistics.h"
 #include "nas/pareto/archive.h"
 #include "nas/strategy/strategy.h"
 #include "tests/fakes/benchmark_data.h"
@@ -138,12 +139,6 @@ SourceTrials SourceOf(const TableProblem& problem,
   return source;
 }
 
-double Median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return (values[(n - 1) / 2] + values[n / 2]) / 2;
-}
-
 // "mean +- standard error", of at least two values.
 std::string MeanOf(const std::vector<double>& values) {
   const auto n = static_cast<double>(values.size());
@@ -234,10 +229,10 @@ int Main() {
         });
         std::printf("| %s | %s | %s |", pair.name, strategy.name.c_str(),
                     warm ? "warm" : "cold");
-        for (std::vector<double>& at : regrets) {
+        for (const std::vector<double>& at : regrets) {
           const std::string mean =
               absl::GetFlag(FLAGS_means) ? " (" + MeanOf(at) + ")" : "";
-          std::printf(" %.4f%s |", Median(std::move(at)), mean.c_str());
+          std::printf(" %.4f%s |", Median(at), mean.c_str());
         }
         std::printf("\n");
         std::fflush(stdout);

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/statistics.h"
 #include "nas/space/nasbench201.h"
 #include "proto/convert/convert.h"
 

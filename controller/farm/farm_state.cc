@@ -1,9 +1,9 @@
 #include "controller/farm/farm_state.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "common/statistics.h"
 #include "proto/convert/convert.h"
 
 namespace hwnas::controller {
@@ -36,14 +36,6 @@ void ApplyAnchor(const v1::AnchorRecord& anchor, DeviceRecord* device) {
 }
 
 }  // namespace
-
-double Median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle]
-                                : (values[middle - 1] + values[middle]) / 2;
-}
 
 double DeviceRecord::BaselineMs() const { return Median(baseline_ms); }
 

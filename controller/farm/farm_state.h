@@ -22,9 +22,6 @@ namespace hwnas::controller {
 // The id of the farm's journal among those of the studies: no study has it.
 inline constexpr char kFarmJournal[] = "~farm";
 
-// 0 of nothing.
-double Median(std::vector<double> values);
-
 struct DeviceRecord {
   // Anchors and cross-checks that are kept.
   static constexpr size_t kMaxHistory = 32;
