@@ -12,12 +12,12 @@
 
 namespace hwnas {
 
-// A few megabytes at `path`, gone with this object. Only root may have one.
+// Some megabytes at `path`, gone with this object. Only root may have one.
 class SmallDisk {
  public:
   explicit SmallDisk(const std::string& path) {
     std::filesystem::create_directories(path);
-    if (mount("tmpfs", path.c_str(), "tmpfs", 0, "size=24m") == 0) path_ = path;
+    if (mount("tmpfs", path.c_str(), "tmpfs", 0, "size=96m") == 0) path_ = path;
   }
   ~SmallDisk() {
     if (!path_.empty()) umount2(path_.c_str(), MNT_DETACH);
