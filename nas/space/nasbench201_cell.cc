@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <tuple>
 #include <unordered_map>
@@ -183,7 +184,7 @@ std::string FunctionString(const Codes& cell, int times = 1) {
 struct Nasbench201Cell::Class {
   absl::string_view key;
   std::array<int, kEdges> canonical;  // Options.
-  // The class that this one is a power of.
+  // The class that this one is a power of; see Table::FindPowers.
   const Class* root = this;
   int exponent = 1;
   std::map<int, const Class*> powers{{1, this}};  // Of a root.
@@ -193,6 +194,10 @@ struct Nasbench201Cell::Table {
   // By index: choices as digits, the first lowest.
   std::vector<const Class*> entries;
   std::unordered_map<std::string, Class> classes;
+  std::once_flag powers_found;
+
+  // Takes as long as all else; only searched skeletons ask for powers.
+  void FindPowers(const std::vector<int>& codes);
 
   static int IndexOf(absl::Span<const int> choices, int options) {
     int index = 0;
@@ -201,15 +206,32 @@ struct Nasbench201Cell::Table {
   }
 };
 
+void Nasbench201Cell::Table::FindPowers(const std::vector<int>& codes) {
+  for (auto& [key, root] : classes) {
+    Codes cell;
+    for (int e = 0; e < kEdges; ++e) cell[e] = codes[root.canonical[e]];
+    // If a power is a cell, so are those below.
+    for (int times = 2;; ++times) {
+      const auto found = classes.find(FunctionString(cell, times));
+      if (found == classes.end()) break;
+      Class& power = found->second;
+      if (&power == &root) break;  // Zeros, or the input.
+      root.powers.emplace(times, &power);
+      power.root = &root;
+      power.exponent = times;
+    }
+  }
+}
+
 // Tables are small and few: they are made once for each set of operators and
 // kept.
-const Nasbench201Cell::Table& Nasbench201Cell::TableOf(
-    const std::vector<int>& codes, bool benchmark_classes) {
+Nasbench201Cell::Table& Nasbench201Cell::TableOf(const std::vector<int>& codes,
+                                                 bool benchmark_classes) {
   static Mutex mutex;
   static auto& tables =
-      *new std::map<std::pair<std::vector<int>, bool>, const Table*>;
+      *new std::map<std::pair<std::vector<int>, bool>, Table*>;
   MutexLock lock(&mutex);
-  const Table*& known = tables[{codes, benchmark_classes}];
+  Table*& known = tables[{codes, benchmark_classes}];
   if (known != nullptr) return *known;
 
   const int options = static_cast<int>(codes.size());
@@ -243,21 +265,6 @@ const Nasbench201Cell::Table& Nasbench201Cell::TableOf(
     if (is_new) its.key = entry->first;
     if (is_new || before(cell, its.canonical)) its.canonical = cell;
     table->entries[index] = &its;
-  }
-  for (auto& [key, root] : table->classes) {
-    if (benchmark_classes) break;
-    Codes cell;
-    for (int e = 0; e < kEdges; ++e) cell[e] = codes[root.canonical[e]];
-    // If a power is a cell, so are those below.
-    for (int times = 2;; ++times) {
-      const auto found = table->classes.find(FunctionString(cell, times));
-      if (found == table->classes.end()) break;
-      Class& power = found->second;
-      if (&power == &root) break;  // Zeros, or the input.
-      root.powers.emplace(times, &power);
-      power.root = &root;
-      power.exponent = times;
-    }
   }
   known = table;
   return *known;
@@ -340,6 +347,9 @@ Cell::Effect Nasbench201Cell::EffectOf(absl::Span<const int> choices) const {
 }
 
 Cell::Powers Nasbench201Cell::PowersOf(absl::Span<const int> choices) const {
+  if (!benchmark_classes_) {
+    std::call_once(table_.powers_found, [this] { table_.FindPowers(codes_); });
+  }
   const Class& its = ClassOf(choices);
   Powers result{.exponent = its.exponent};
   for (const auto& [exponent, power] : its.root->powers) {

@@ -72,17 +72,16 @@ class Nasbench201Cell final : public Cell {
   // What is known of each cell by its index.
   struct Class;
   struct Table;
-  static const Table& TableOf(const std::vector<int>& codes,
-                              bool benchmark_classes);
+  static Table& TableOf(const std::vector<int>& codes, bool benchmark_classes);
   const Class& ClassOf(absl::Span<const int> choices) const;
 
   Nasbench201Cell(std::vector<int> codes, bool benchmark_classes);
 
-  // All constant after construction.
+  // All constant after construction, but for the powers in the table.
   const std::vector<int> codes_;  // Of each option, ascending.
   const bool benchmark_classes_;
   std::vector<Decision> decisions_;
-  const Table& table_;
+  Table& table_;
 };
 
 }  // namespace hwnas
