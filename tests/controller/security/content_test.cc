@@ -1,6 +1,7 @@
 // Attacks by what is sent: messages too large, too many or none at all, and
 // names that are paths.
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "hwnas/v1/study_service.grpc.pb.h"
@@ -12,10 +13,11 @@ namespace {
 using grpc::StatusCode;
 using security::Role;
 
-grpc::Status OversizedMessage(Fortress& fortress) {
-  v1::CreateStudyRequest request;
+// A study described at that length.
+grpc::Status Describe(Fortress& fortress, v1::CreateStudyRequest request,
+                      size_t length) {
   request.set_study_id("big");
-  request.set_description(std::string(70 << 20, 'x'));
+  request.set_description(std::string(length, 'x'));
   grpc::ClientContext context;
   SetDeadline(&context);
   v1::Study study;
@@ -24,17 +26,14 @@ grpc::Status OversizedMessage(Fortress& fortress) {
       ->CreateStudy(&context, request, &study);
 }
 
+grpc::Status OversizedMessage(Fortress& fortress) {
+  return Describe(fortress, {}, 70 << 20);
+}
+
 grpc::Status LongDescription(Fortress& fortress) {
   v1::CreateStudyRequest request;
-  request.set_study_id("big");
   *request.mutable_spec() = ExternalSpec();
-  request.set_description(std::string(1 << 20, 'x'));
-  grpc::ClientContext context;
-  SetDeadline(&context);
-  v1::Study study;
-  return v1::StudyService::NewStub(
-             fortress.DialAs(Role::kResearcher, "mallory"))
-      ->CreateStudy(&context, request, &study);
+  return Describe(fortress, std::move(request), 1 << 20);
 }
 
 grpc::Status EndlessStreamOfMessages(Fortress& fortress) {

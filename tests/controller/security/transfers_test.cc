@@ -8,33 +8,31 @@ namespace {
 using grpc::StatusCode;
 using security::Role;
 
-grpc::Status AgentUploadsWeights(Fortress& fortress) {
+// Uploads the same bytes so many times in a row, or as often as it may.
+grpc::Status Upload(Fortress& fortress, const security::Identity& identity,
+                    const std::string& bytes, int times = 1,
+                    absl::Duration limit = kSoon) {
   grpc::ClientContext context;
-  SetDeadline(&context);
+  SetDeadline(&context, limit);
   v1::Artifact artifact;
   const auto writer =
-      v1::FleetService::NewStub(fortress.DialAs(Role::kAgent, "pi-7"))
+      v1::FleetService::NewStub(fortress.DialWith(fortress.Certify(identity)))
           ->UploadArtifact(&context, &artifact);
   v1::ArtifactChunk chunk;
-  chunk.set_data("weights");
-  writer->Write(chunk);
+  chunk.set_data(bytes);
+  for (int i = 0; i < times && writer->Write(chunk); ++i) {
+  }
   writer->WritesDone();
   return writer->Finish();
 }
 
+grpc::Status AgentUploadsWeights(Fortress& fortress) {
+  return Upload(fortress, {Role::kAgent, "pi-7"}, "weights");
+}
+
 grpc::Status EndlessUpload(Fortress& fortress) {
-  grpc::ClientContext context;
-  SetDeadline(&context, absl::Minutes(2));
-  v1::Artifact artifact;
-  const auto writer =
-      v1::FleetService::NewStub(fortress.DialAs(Role::kWorker, "chatty"))
-          ->UploadArtifact(&context, &artifact);
-  v1::ArtifactChunk chunk;
-  chunk.set_data(std::string(4 << 20, 'x'));
-  for (int i = 0; i < 10'000 && writer->Write(chunk); ++i) {
-  }
-  writer->WritesDone();
-  return writer->Finish();
+  return Upload(fortress, {Role::kWorker, "chatty"}, std::string(4 << 20, 'x'),
+                10'000, absl::Minutes(2));
 }
 
 // Begins upload after upload and finishes none.
@@ -48,15 +46,8 @@ grpc::Status HoardsTransfers(Fortress& fortress) {
       [&](auto* context) { return stub->UploadArtifact(context, &none); });
   for (int i = 0; i < 30; ++i) hoard.Add().Write(chunk);
   // Others have room meanwhile.
-  grpc::ClientContext context;
-  SetDeadline(&context);
-  v1::Artifact artifact;
-  const auto honest =
-      v1::FleetService::NewStub(fortress.DialAs(Role::kWorker, "honest"))
-          ->UploadArtifact(&context, &artifact);
-  honest->Write(chunk);
-  honest->WritesDone();
-  EXPECT_TRUE(honest->Finish().ok());
+  EXPECT_TRUE(
+      Upload(fortress, {Role::kWorker, "honest"}, "the beginning").ok());
   hoard.Add().Write(chunk);
   return hoard.FinishLatest();
 }

@@ -15,37 +15,6 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using Session = EngineHarness::Session;
 
-TEST(StudyEngine, EndsATrialThatFailsEveryAttempt) {
-  EngineHarness h;
-  Session a1 = h.Connect(AgentHello("a1", "h1"));
-  Session a2 = h.Connect(AgentHello("a2", "h2"));
-  v1::StudySpec spec = ToySpec(1);
-  spec.set_max_attempts(2);
-  h.Create("s", spec);
-  Session& first = a1.stream->tasks.empty() ? a2 : a1;
-  Session& other = a1.stream->tasks.empty() ? a1 : a2;
-  h.Reply(first, h.Failure(h.Take(first), "out of memory"));
-  // The retry prefers the other machine.
-  h.Reply(other, h.Failure(h.Take(other), "out of memory, too"));
-  const v1::Trial trial = h.Trial("s", 1);
-  EXPECT_EQ(trial.state(), v1::Trial::INFEASIBLE);
-  EXPECT_THAT(trial.infeasible_reason(),
-              HasSubstr("failed 2 times on 2 machines"));
-  EXPECT_THAT(trial.infeasible_reason(), HasSubstr("out of memory, too"));
-  EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
-}
-
-TEST(StudyEngine, EndsATrialAtOnceIfTheCandidateIsAtFault) {
-  EngineHarness h;
-  Session agent = h.Connect(AgentHello("a1", "h"));
-  h.Create("s", ToySpec(1));
-  v1::TaskResult result = h.Failure(h.Take(agent), "loss is not finite");
-  result.set_candidate_fault(true);
-  h.Reply(agent, result);
-  EXPECT_EQ(h.Trial("s", 1).state(), v1::Trial::INFEASIBLE);
-  EXPECT_EQ(h.Trial("s", 1).stages(1).attempt_count(), 1);
-}
-
 // Two machines, and who has the task of the only trial.
 struct TwoMachines {
   explicit TwoMachines(EngineHarness* h)
@@ -61,6 +30,35 @@ v1::TaskResult Blame(EngineHarness& h, const v1::Task& task) {
   v1::TaskResult result = h.Failure(task, "loss is not finite");
   result.set_candidate_fault(true);
   return result;
+}
+
+TEST(StudyEngine, EndsATrialThatFailsEveryAttempt) {
+  EngineHarness h;
+  TwoMachines machines(&h);
+  v1::StudySpec spec = ToySpec(1);
+  spec.set_max_attempts(2);
+  h.Create("s", spec);
+  Session& first = machines.Holder();
+  h.Reply(first, h.Failure(h.Take(first), "out of memory"));
+  // The retry prefers the other machine.
+  Session& other = machines.Holder();
+  ASSERT_NE(first.id, other.id);
+  h.Reply(other, h.Failure(h.Take(other), "out of memory, too"));
+  const v1::Trial trial = h.Trial("s", 1);
+  EXPECT_EQ(trial.state(), v1::Trial::INFEASIBLE);
+  EXPECT_THAT(trial.infeasible_reason(),
+              HasSubstr("failed 2 times on 2 machines"));
+  EXPECT_THAT(trial.infeasible_reason(), HasSubstr("out of memory, too"));
+  EXPECT_EQ(h.Study("s").state(), v1::Study::COMPLETED);
+}
+
+TEST(StudyEngine, EndsATrialAtOnceIfTheCandidateIsAtFault) {
+  EngineHarness h;
+  Session agent = h.Connect(AgentHello("a1", "h"));
+  h.Create("s", ToySpec(1));
+  h.Reply(agent, Blame(h, h.Take(agent)));
+  EXPECT_EQ(h.Trial("s", 1).state(), v1::Trial::INFEASIBLE);
+  EXPECT_EQ(h.Trial("s", 1).stages(1).attempt_count(), 1);
 }
 
 TEST(StudyEngine, AsksAnotherMachineWhetherTheCandidateIsAtFault) {
