@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/nas/space/every_point.h"
 
 namespace hwnas {
 namespace {
@@ -75,13 +76,10 @@ TEST(DagCell, KeysAreExactForSmallCells) {
         DagCellConfig{.nodes = 5, .max_edges = 5},
         DagCellConfig{.nodes = 5, .max_edges = 0, .operations = {"conv3x3"}}}) {
     const auto space = MakeSpace(config);
-    const size_t decisions = space->decisions().size();
     std::map<std::string, std::string> expected_of_key, key_of_expected;
     std::set<Architecture> canonical;
-    Architecture point;
-    point.choices.assign(decisions, 0);
     const int bound = config.max_edges == 0 ? 100 : config.max_edges;
-    for (;;) {
+    ForEachPoint(space->decisions(), [&](const Architecture& point) {
       const std::string expected = BruteForceKey(config, point.choices);
       const bool valid = !expected.empty() && EdgesOf(expected) <= bound;
       ASSERT_EQ(space->Validate(point).ok(), valid);
@@ -92,14 +90,7 @@ TEST(DagCell, KeysAreExactForSmallCells) {
         ASSERT_EQ(key_of_expected.emplace(expected, key).first->second, key);
         canonical.insert(space->Canonicalize(point));
       }
-      size_t k = 0;
-      while (k < decisions &&
-             ++point.choices[k] ==
-                 static_cast<int>(space->decisions()[k].options.size())) {
-        point.choices[k++] = 0;
-      }
-      if (k == decisions) break;
-    }
+    });
     EXPECT_EQ(canonical.size(), key_of_expected.size());
   }
 }

@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "nas/space/nasbench201_cell.h"
 #include "tests/fakes/benchmark_data.h"
+#include "tests/nas/space/every_point.h"
 #include "tests/nas/space/graph_fingerprint.h"
 
 namespace hwnas {
@@ -32,32 +33,19 @@ std::string MessageOf(const MacroConfig& config) {
   return space.ok() ? "OK" : std::string(space.status().message());
 }
 
-// Visits every vector of choices, valid or not.
-template <typename F>
-void ForEachPoint(const SearchSpace& space, F visit) {
-  Architecture point;
-  point.choices.assign(space.decisions().size(), 0);
-  for (;;) {
-    visit(point);
-    size_t k = 0;
-    while (k < point.choices.size() &&
-           ++point.choices[k] ==
-               static_cast<int>(space.decisions()[k].options.size())) {
-      point.choices[k++] = 0;
-    }
-    if (k == point.choices.size()) return;
-  }
-}
-
 // Canonical points by their canonical keys.
 std::map<std::string, std::set<Architecture>> Classes(
     const SearchSpace& space) {
   std::map<std::string, std::set<Architecture>> classes;
-  ForEachPoint(space, [&](const Architecture& point) {
+  ForEachPoint(space.decisions(), [&](const Architecture& point) {
     if (!space.Validate(point).ok()) return;
     classes[space.CanonicalKey(point)].insert(space.Canonicalize(point));
   });
   return classes;
+}
+
+std::string CanonicalText(const SearchSpace& space, const std::string& text) {
+  return space.ToText(space.Canonicalize(space.FromText(text).value()));
 }
 
 TEST(MacroSpace, TransNasBench101HasThePointsOfItsTable) {
@@ -85,7 +73,7 @@ TEST(MacroSpace, NasBenchMacroHas6561PointsOf3969Networks) {
   const auto space = Preset("nasbench_macro");
   EXPECT_NEAR(space->Log10Size(), std::log10(6561), 1e-9);
   int points = 0;
-  ForEachPoint(*space, [&](const Architecture&) { ++points; });
+  ForEachPoint(space->decisions(), [&](const Architecture&) { ++points; });
   EXPECT_EQ(points, 6561);
   // In a stage of n layers, n - 1 keep the shape; identities among them may
   // stand anywhere: 3 * 3 networks of 2 layers, 3 * (9 - 2) of 3.
@@ -99,8 +87,7 @@ TEST(MacroSpace, NasBenchMacroHas6561PointsOf3969Networks) {
 TEST(MacroSpace, IdentitiesStandBehindOtherLayersOfTheirShape) {
   const auto space = Preset("nasbench_macro");
   const auto canonical = [&](const std::string& text) {
-    const Architecture a = space->FromText(text).value();
-    return space->ToText(space->Canonicalize(a));
+    return CanonicalText(*space, text);
   };
   // The first layer of a stage changes the shape: its identity is a
   // convolution and stays.
@@ -138,7 +125,7 @@ TEST(MacroSpace, EqualKeysAreEqualNetworksAndUnequalOnesAreNot) {
                                 .operators = {"skip", "mbconv_k3_e1"},
                                 .depth_choices = {1, 2, 3}});
   std::map<std::string, std::string> key_of_graph;
-  ForEachPoint(*space, [&](const Architecture& point) {
+  ForEachPoint(space->decisions(), [&](const Architecture& point) {
     if (!space->Validate(point).ok()) return;
     // A graph's shapes and operators tell it.
     std::string text;
@@ -274,8 +261,7 @@ std::unique_ptr<MacroSpace> Hierarchical(std::vector<int> depths,
 TEST(HierarchicalSpace, FewLongCellsAreAsManyShortOnes) {
   const auto space = Hierarchical({1, 2, 3, 4, 6}, Nasbench201CellConfig{});
   const auto canonical = [&](const std::string& text) {
-    const Architecture a = space->FromText(text).value();
-    return space->ToText(space->Canonicalize(a));
+    return CanonicalText(*space, text);
   };
   const std::string one = Chain(kSkip, kConv3, kSkip);
   const std::string two = Chain(kConv3, kConv3, kSkip);
@@ -326,8 +312,7 @@ TEST(HierarchicalSpace, WithACellOfZerosThereIsOneNetwork) {
                                 .min_halvings = 1,
                                 .cell = Nasbench201CellConfig{}});
   const auto canonical = [&](const std::string& text) {
-    const Architecture a = space->FromText(text).value();
-    return space->ToText(space->Canonicalize(a));
+    return CanonicalText(*space, text);
   };
   const std::string zeros = Chain(kNone, kNone, kNone);
   EXPECT_EQ(canonical("16-1324-" + Chain(kConv3, kNone, kConv3)),
@@ -382,7 +367,7 @@ TEST(HierarchicalSpace, NetworksOfPoolingsShareAKeyWhenTheyComputeTheSame) {
                  .cell = Nasbench201CellConfig{{kNone, kSkip, kPool}}});
   std::map<std::string, uint64_t> value_of_key;
   std::map<uint64_t, std::string> key_of_value;
-  ForEachPoint(*space, [&](const Architecture& point) {
+  ForEachPoint(space->decisions(), [&](const Architecture& point) {
     if (!space->Validate(point).ok()) return;
     const std::string key = space->CanonicalKey(point);
     const uint64_t value = Value(point, depths);
@@ -424,8 +409,7 @@ TEST(HierarchicalSpace, FreeCellsMayBeSeveralInARow) {
   const auto space =
       Hierarchical({1, 2, 3, 4}, DagCellConfig{.nodes = 8, .max_edges = 0});
   const auto canonical = [&](const std::string& text) {
-    const Architecture a = space->FromText(text).value();
-    return space->ToText(space->Canonicalize(a));
+    return CanonicalText(*space, text);
   };
   EXPECT_EQ(canonical("16-1111-out(0)"),
             "16-1-conv1x1(0)+conv1x1(1)+conv1x1(2)+out(3)");
@@ -447,17 +431,9 @@ TEST(HierarchicalSpace, FreeCellsMayBeSeveralInARow) {
 // Visits every valid cell.
 template <typename F>
 void ForEachCell(const Cell& cell, F visit) {
-  std::vector<int> choices(cell.decisions().size(), 0);
-  for (;;) {
-    if (cell.Validate(choices).ok()) visit(choices);
-    size_t k = 0;
-    while (k < choices.size() &&
-           ++choices[k] ==
-               static_cast<int>(cell.decisions()[k].options.size())) {
-      choices[k++] = 0;
-    }
-    if (k == choices.size()) return;
-  }
+  ForEachPoint(cell.decisions(), [&](const Architecture& point) {
+    if (cell.Validate(point.choices).ok()) visit(point.choices);
+  });
 }
 
 TEST(Cell, PowersOfOneHaveThatRoot) {

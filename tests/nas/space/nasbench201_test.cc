@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/benchmark_data.h"
+#include "tests/nas/space/every_point.h"
 #include "tests/nas/space/graph_fingerprint.h"
 
 namespace hwnas {
@@ -128,24 +129,13 @@ std::set<uint64_t> Values(std::vector<int> cell) {
   return values;
 }
 
-std::vector<Architecture> AllCells() {
-  std::vector<Architecture> cells;
-  for (int index = 0; index < 15625; ++index) {
-    Architecture& cell = cells.emplace_back();
-    for (int e = 0, rest = index; e < Nasbench201Cell::kEdges; ++e, rest /= 5) {
-      cell.choices.push_back(rest % 5);
-    }
-  }
-  return cells;
-}
-
 // Both directions, as the values that cells give with random weights say.
 TEST(Nasbench201Space, CellsShareADigestWhenTheyComputeTheSameFunction) {
   const auto space = MakeSpace();
   std::map<std::string, std::set<uint64_t>> values_of_key;
   std::map<std::set<uint64_t>, std::string> key_of_values;
   std::map<Architecture, std::string> key_of_canonical;
-  for (const Architecture& cell : AllCells()) {
+  ForEachPoint(space->decisions(), [&](const Architecture& cell) {
     const std::string key = space->CanonicalKey(cell);
     const Architecture canonical = space->Canonicalize(cell);
     EXPECT_EQ(space->CanonicalKey(canonical), key);
@@ -156,7 +146,7 @@ TEST(Nasbench201Space, CellsShareADigestWhenTheyComputeTheSameFunction) {
         << space->ToText(cell);
     ASSERT_EQ(key_of_values.emplace(values, key).first->second, key)
         << space->ToText(cell);
-  }
+  });
   EXPECT_EQ(values_of_key.size(), 5044u);
   EXPECT_EQ(key_of_canonical.size(), 5044u);
 }
@@ -165,7 +155,7 @@ TEST(Nasbench201Space, NoTwoDigestsForOneGraph) {
   const auto space = MakeSpace({.input = {1, 8, 8}, .channels = 4, .cells = 1});
   std::map<uint64_t, std::string> key_of_graph;
   std::map<std::string, ModelGraph> canonical_of_key;
-  for (const Architecture& cell : AllCells()) {
+  ForEachPoint(space->decisions(), [&](const Architecture& cell) {
     const ModelGraph graph = space->Decode(cell).value();
     const std::string key = space->CanonicalKey(cell);
     ASSERT_EQ(key_of_graph.emplace(GraphFingerprint(graph), key).first->second,
@@ -185,7 +175,7 @@ TEST(Nasbench201Space, NoTwoDigestsForOneGraph) {
     ASSERT_LE(CountOps(canonical->second, OpKind::kAvgPool),
               CountOps(graph, OpKind::kAvgPool))
         << space->ToText(cell);
-  }
+  });
 }
 
 TEST(Nasbench201Space, IsomorphicCellsShareADigest) {
